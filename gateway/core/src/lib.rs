@@ -1,0 +1,24 @@
+//! The gateway without IO: devices and their values, commands, and what each LwM2M server is shown of them.
+//!
+//! `core` never looks inside a frame: adapters know how it is framed, profiles know what it means.
+
+pub mod field;
+pub mod profile;
+pub mod reading;
+
+pub use field::{Delivery, Downlink, DownlinkId, Frame, Link, Uplink};
+pub use profile::Profile;
+pub use reading::{Quality, Reading};
+
+use std::time::Instant;
+
+use lwm2m_client::Timestamp;
+
+/// The two clocks, as every method that needs them is told them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// The wall clock; none until it has been set.
+    pub wall: Option<Timestamp>,
+}

@@ -2,13 +2,21 @@
 //!
 //! `core` never looks inside a frame: adapters know how it is framed, profiles know what it means.
 
+pub mod config;
 pub mod field;
+pub mod output;
 pub mod profile;
 pub mod reading;
+pub mod status;
 
+pub use config::{AccountConfig, CabinetConfig, Config, ConfigError, DeviceConfig, Topology};
 pub use field::{Delivery, Downlink, DownlinkId, Frame, Link, Uplink};
+pub use output::{
+    CommandId, CommandOrigin, CommandOutcome, CommandRecord, DropReason, EndpointId, Event, Output,
+};
 pub use profile::Profile;
 pub use reading::{Quality, Reading};
+pub use status::{DeviceStatus, EndpointState, EndpointStatus, PointValue};
 
 use std::time::Instant;
 

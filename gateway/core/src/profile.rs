@@ -40,6 +40,8 @@ pub trait Profile: Send + Sync {
 
     /// Turns a value for a resource into the frame that sets it.
     ///
+    /// For a resource that is executed the value is the [`Value::String`] of its arguments, often empty.
+    ///
     /// # Errors
     /// When the resource is not mapped to a command, or the value does not fit.
     fn encode(&self, path: Path, value: &Value) -> Result<Frame, EncodeError>;

@@ -1,0 +1,214 @@
+//! What the gateway wants done and wants known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lwm2m_client::{Path, Value};
+
+use crate::field::{Downlink, Link, PointId};
+
+/// One thing to do, or to know. They are to be carried out in the order in which they are polled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this datagram to the server of the endpoint, from the endpoint's own port.
+    Transmit {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// The datagram.
+        datagram: Vec<u8>,
+    },
+    /// Tell a device something; `Gateway::handle_delivery` is to be told what became of it.
+    Downlink(Downlink),
+    /// A point is wanted at this interval from here on.
+    Interest {
+        /// The device.
+        link: Link,
+        /// The point.
+        point: PointId,
+        /// The interval, in milliseconds; 0 is once, at each connection.
+        every_ms: u64,
+    },
+    /// Something happened.
+    Event(Event),
+}
+
+/// Names one device at one server; the numbers are dense, from 0, and the same as long as the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointId(pub u32);
+
+/// Names one command; never used twice in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandId(pub u64);
+
+/// Something that happened, for the log, the audit log and the person who waits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An endpoint is registered.
+    Registered {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// The location that the server gave, for example `/rd/5a3f`.
+        location: String,
+    },
+    /// An endpoint could not be registered and tries again by itself.
+    RegistrationFailed {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Why.
+        reason: String,
+    },
+    /// An endpoint is not registered any more and tries again by itself.
+    RegistrationLost {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Why.
+        reason: String,
+    },
+    /// An endpoint has said goodbye.
+    Deregistered {
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// A server sent something that cannot be read or is not allowed.
+    ServerMessageRefused {
+        /// The endpoint that got it.
+        endpoint: EndpointId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A device answers, after it did not or for the first time.
+    DeviceReachable {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// A device does not answer.
+    DeviceUnreachable {
+        /// The device.
+        device: Arc<str>,
+        /// Why, as the link says it.
+        reason: String,
+    },
+    /// A frame came from a link that no device has.
+    FrameOfStranger {
+        /// The link.
+        link: Link,
+    },
+    /// A frame says nothing that the profile of the device knows.
+    FrameRefused {
+        /// The device.
+        device: Arc<str>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A device gave a value that cannot be; the last good one stays.
+    PointFault {
+        /// The device.
+        device: Arc<str>,
+        /// The name of the point.
+        point: Arc<str>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A command is done, or is not going to be: the line of the audit log.
+    CommandFinished(CommandRecord),
+    /// Readings that a server has not got were dropped from its queue in memory.
+    ReadingsDropped {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// How many.
+        count: usize,
+        /// Why.
+        reason: DropReason,
+    },
+}
+
+/// Why readings were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The queue was full: these were the oldest.
+    QueueFull,
+    /// The server refuses this record under a fresh registration, and alone.
+    Poison,
+}
+
+/// One command, from whom it came to what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandRecord {
+    /// Its name.
+    pub id: CommandId,
+    /// Who wanted it.
+    pub origin: CommandOrigin,
+    /// The device.
+    pub device: Arc<str>,
+    /// What was to be set, in order, in the newest model; the values of an Execute are its arguments as text.
+    pub writes: Vec<(Path, Value)>,
+    /// What became of it.
+    pub outcome: CommandOutcome,
+}
+
+/// Who wants a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandOrigin {
+    /// A server.
+    Server {
+        /// Its name in the configuration.
+        account: Arc<str>,
+    },
+    /// A person at the cabinet.
+    Local,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandOutcome {
+    /// The device was read back and has it.
+    Confirmed,
+    /// It was sent, and the device confirms nothing beyond its echo.
+    Sent,
+    /// The profile maps no command to the resource, or the site forbids writes.
+    NotAllowed(String),
+    /// The value does not fit.
+    Unfit(String),
+    /// The device said no.
+    Refused(String),
+    /// It was sent, and nothing tells whether it was done.
+    Unconfirmed(String),
+    /// It was not sent: the device does not answer.
+    Unreachable {
+        /// Seconds until the device is tried again.
+        retry_after_secs: u32,
+        /// The same in words.
+        reason: String,
+    },
+    /// It waited too long and was not sent.
+    Expired,
+    /// Too many commands are open.
+    Busy,
+}
+
+impl CommandOutcome {
+    /// Says whether the command was done, as far as can be known.
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Confirmed | Self::Sent)
+    }
+}
+
+impl fmt::Display for CommandOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed => f.write_str("done and read back"),
+            Self::Sent => f.write_str("sent, the device confirms nothing beyond its echo"),
+            Self::NotAllowed(why) | Self::Unfit(why) => f.write_str(why),
+            Self::Refused(why) => write!(f, "the device refused: {why}"),
+            Self::Unconfirmed(why) => write!(f, "sent, but not confirmed: {why}"),
+            Self::Unreachable {
+                retry_after_secs,
+                reason,
+            } => {
+                write!(f, "not sent, {reason}; tried again in {retry_after_secs} s")
+            }
+            Self::Expired => f.write_str("not sent, it waited too long"),
+            Self::Busy => f.write_str("not sent, too many commands are open: try again in a moment"),
+        }
+    }
+}

@@ -1,1 +1,14 @@
-//! crate
+//! The world around the gateway, made up: field devices on serial lines, a network, a clock and an LwM2M server.
+//!
+//! Everything here is a state machine like the gateway's own engines: `handle_*` in, `poll_*` out, the clock is an
+//! argument, randomness is seeded.
+//! Nothing in here shares code with what it judges: CoAP exchanges, registration and Modbus framing are written anew.
+//! The object table and the payload formats are the client's own; foreign vectors judge those.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`modbus_unit`] | Modbus units with registers whose values move |
+//! | [`server`] | an LwM2M server |
+
+pub mod modbus_unit;
+pub mod server;

@@ -1,1 +1,5 @@
-//! crate
+//! Field protocols: an engine without IO for each, and the port or socket it runs on behind the feature `io`.
+//!
+//! An adapter knows how a frame is framed and never what it means: that is the profile's business.
+
+pub mod modbus;

@@ -1,0 +1,209 @@
+//! A cabinet with an SDM630 and relay boards on a Leshan server, under each model.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cabinet::Cabinet;
+
+/// Register values of the meter: address and value, as the Eastron protocol document lists them.
+const METER: [(u16, f32); 24] = [
+    (0x00, 230.5),
+    (0x02, 231.25),
+    (0x04, 229.75),
+    (0x06, 4.5),
+    (0x08, 3.25),
+    (0x0A, 2.0),
+    (0x0C, 1037.25),
+    (0x0E, -751.5),
+    (0x10, 459.5),
+    (0x18, 12.5),
+    (0x1A, -8.25),
+    (0x1C, 4.0),
+    (0x1E, 0.98),
+    (0x20, -0.97),
+    (0x22, 0.99),
+    (0x30, 9.75),
+    (0x34, 745.25),
+    (0x3C, 8.25),
+    (0x46, 50.02),
+    (0x48, 5188.847),
+    (0x4A, 12.5),
+    (0x4C, 101.5),
+    (0x4E, 3.25),
+    (0x15A, 1729.25),
+];
+
+/// What the server must read from them: path and value in the registry's unit.
+const EXPECTED: [(&str, f64); 10] = [
+    ("/3421/0/1", 230.5),
+    ("/3421/1/1", 231.25),
+    ("/3421/2/1", 229.75),
+    ("/3421/0/6", 4.5),
+    ("/3421/0/16", 1037.25),
+    ("/3421/1/16", 0.0),
+    ("/3421/1/17", 751.5),
+    ("/3422/0/15", 745.25),
+    ("/3422/0/17", 5_188_847.0),
+    ("/3421/0/25", 1_729_250.0),
+];
+
+fn start(model: &str) -> anyhow::Result<Cabinet> {
+    let mut cabinet = Cabinet::start(model)?;
+    for (address, value) in METER {
+        cabinet.set_meter(address, &[value])?;
+    }
+    Ok(cabinet)
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+fn close(seen: f64, expected: f64) -> bool {
+    (seen - expected).abs() <= expected.abs() * 1e-6 + 1e-9
+}
+
+/// Checks every expected value that lies below `path` in an answer.
+fn check_values(answer: &Value, path: &str, least: usize) {
+    let below = EXPECTED.iter().filter(|(at, _)| *at == path || at.starts_with(&format!("{path}/")));
+    let mut checked = 0;
+    for (at, expected) in below {
+        let seen = number(&answer["values"][*at]);
+        assert!(close(seen, *expected), "{at}: the server read {seen}, the register holds {expected}");
+        checked += 1;
+    }
+    assert!(checked >= least, "only {checked} values below {path}: {answer}");
+}
+
+fn check_model(model: &str, versions: [(&str, Option<&str>); 3]) -> anyhow::Result<()> {
+    let mut cabinet = start(model)?;
+    cabinet.registered("cab-17-meter")?;
+    cabinet.registered("cab-17-relays")?;
+    cabinet.registered("cab-17")?;
+    for (format, name) in [(11542, "TLV"), (110, "SENML_JSON"), (112, "SENML_CBOR")] {
+        for (path, least) in [("/3421", 8), ("/3421/0", 4), ("/3422/0", 2), ("/3421/1/17", 1)] {
+            let answer = cabinet.read_when_there("cab-17-meter", path, name)?;
+            assert_eq!(answer["format"], format, "{answer}");
+            check_values(&answer, path, least);
+        }
+    }
+    let registration = cabinet.leshan.wait_for("a full registration", Duration::from_secs(30), |line| {
+        line["endpoint"] == "cab-17-meter" && line["links"].to_string().contains("</3421/2>")
+    })?;
+    let links = registration["links"].to_string();
+    for (object, version) in versions {
+        match version {
+            Some(version) => assert!(links.contains(&format!("<{object}>;ver={version}")), "{object} in {links}"),
+            None => assert!(!links.contains(&format!("<{object}>;ver=")), "{object} in {links}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn under_model_2020_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model("2020", [("/3421", None), ("/3422", None), ("/3410", None)])
+}
+
+#[test]
+fn under_model_2023_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model("2023", [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))])
+}
+
+#[test]
+fn under_model_2026_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model("2026", [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))])
+}
+
+#[test]
+fn an_observed_value_notifies_within_a_second_of_the_poll_that_saw_it_change() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-meter")?;
+    cabinet.read_when_there("cab-17-meter", "/3421/0/1", "TLV")?;
+    let observed = cabinet.ask("cab-17-meter", json!({"op": "observe", "path": "/3421/0/1", "format": "SENML_CBOR"}))?;
+    assert_eq!(observed["status"], 205, "{observed}");
+    cabinet.leshan.forget();
+    cabinet.set_meter(0, &[241.5])?;
+    let notified = cabinet.leshan.wait_for("a notification", Duration::from_secs(20), |line| {
+        line["event"] == "notification" && number(&line["value"]) == 241.5
+    })?;
+    let values = cabinet.cli(&["read", "meter", "/3421/0/1"])?;
+    let measured = values[0]["time_ms"].as_i64().or_else(|| values["time_ms"].as_i64());
+    let measured = measured.unwrap_or_else(|| panic!("no time in {values}"));
+    let received = notified["received_ms"].as_i64().unwrap_or(i64::MAX);
+    // The value may have been polled again since; its first sighting is not later than that.
+    assert!(received - measured < 1000, "polled at {measured}, received at {received}");
+    Ok(())
+}
+
+#[test]
+fn a_write_switches_the_relay_and_is_answered_after_the_read_back() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-relays")?;
+    cabinet.read_when_there("cab-17-relays", "/3413/3/2", "TLV")?;
+    for (value, on) in [(100, true), (0, false), (100, true)] {
+        let answer = cabinet.ask("cab-17-relays", json!({"op": "write", "path": "/3413/3/3", "value": value}))?;
+        assert_eq!(answer["status"], 204, "{answer}");
+        assert_eq!(cabinet.coils(2)?[3], on, "the answer came before the relay moved");
+        let level = cabinet.ask("cab-17-relays", json!({"op": "read", "path": "/3413/3/2", "format": "TLV"}))?;
+        assert_eq!(level["values"]["/3413/3/2"], value, "the read-back is what the server reads next");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_refused_absent_or_unfit_gets_the_code_of_the_design() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-stubborn")?;
+    cabinet.read_when_there("cab-17-stubborn", "/3413/0/2", "TLV")?;
+    cabinet.refuse_writes(3)?;
+    let mut check = |request: Value, status: u64| -> anyhow::Result<()> {
+        let answer = cabinet.ask("cab-17-stubborn", request.clone())?;
+        assert_eq!(answer["status"], status, "{request} was answered {answer}");
+        Ok(())
+    };
+    check(json!({"op": "write", "path": "/3413/0/3", "value": 100}), 500)?;
+    check(json!({"op": "write", "path": "/3413/0/3", "value": 101}), 400)?;
+    check(json!({"op": "write", "path": "/3413/0/3", "value": 50}), 400)?;
+    check(json!({"op": "write", "path": "/3413/0/1", "value": 50}), 405)?;
+    check(json!({"op": "read", "path": "/3413/9"}), 404)?;
+    check(json!({"op": "read", "path": "/0"}), 401)?;
+    check(json!({"op": "execute", "path": "/3413/0/3"}), 405)?;
+    Ok(())
+}
+
+#[test]
+fn a_board_that_fell_silent_answers_with_5_03() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-relays")?;
+    cabinet.read_when_there("cab-17-relays", "/3413/0/2", "TLV")?;
+    cabinet.silence(2)?;
+    let gone = cabinet.wait_for_code("cab-17-relays", json!({"op": "write", "path": "/3413/0/3", "value": 100}), 503)?;
+    assert!(gone["max_age"].as_u64().is_some_and(|secs| secs <= 60), "{gone}");
+    Ok(())
+}
+
+#[test]
+fn readings_arrive_by_send_with_the_time_of_their_poll() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-meter")?;
+    let sent = cabinet.leshan.wait_for("a sent voltage", Duration::from_secs(30), |line| {
+        line["event"] == "send" && line["path"] == "/3421/0/1" && number(&line["value"]) == 230.5
+    })?;
+    let (time, received) = (sent["time_ms"].as_i64(), sent["received_ms"].as_i64());
+    let age = received.zip(time).map(|(received, time)| received - time);
+    assert!(age.is_some_and(|age| (0..5000).contains(&age)), "{sent}");
+    Ok(())
+}
+
+#[test]
+fn a_stopped_gateway_keeps_its_registrations_and_a_started_one_registers_again() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-meter")?;
+    cabinet.leshan.forget();
+    assert_eq!(cabinet.stop_gateway()?, Some(0));
+    cabinet.start_gateway()?;
+    cabinet.registered("cab-17-meter")?;
+    Ok(())
+}

@@ -1,0 +1,79 @@
+"""Modbus RTU units on a serial port, served by pymodbus and driven by JSON lines.
+
+Arguments: the port. Requests, one a line on standard input, each answered by one line:
+  {"set": {"unit": 1, "address": 0, "words": [17254, 0]}}   input registers
+  {"coils": {"unit": 2}}                                    -> {"coils": [false, ...]}
+  {"refuse": {"unit": 2}}                                   writes are answered with an exception
+  {"silence": {"unit": 2}}                                  the unit does not answer from now on
+Unit 1 is a meter with 512 input registers, units 2 and 3 are boards with eight coils.
+Any other unit is silent.
+"""
+
+import asyncio
+import json
+import sys
+
+from pymodbus import FramerType
+from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
+from pymodbus.server import ModbusSerialServer
+
+SERVER_FAILURE = 4
+
+
+class Coils(ModbusSequentialDataBlock):
+    """Eight coils that can be told to refuse a write."""
+
+    def __init__(self):
+        super().__init__(1, [False] * 8)
+        self.refuse_writes = False
+
+    def setValues(self, address, values):
+        if self.refuse_writes:
+            return SERVER_FAILURE
+        return super().setValues(address, values)
+
+
+def board():
+    return ModbusSlaveContext(co=Coils(), di=ModbusSequentialDataBlock(1, [False] * 8))
+
+
+def coils(context, unit):
+    return context[unit].store["c"]
+
+
+def serve(context, request):
+    if "set" in request:
+        change = request["set"]
+        context[change["unit"]].setValues(4, change["address"], change["words"])
+        return {"done": True}
+    if "coils" in request:
+        block = coils(context, request["coils"]["unit"])
+        return {"coils": [bool(bit) for bit in block.getValues(1, 8)]}
+    if "refuse" in request:
+        coils(context, request["refuse"]["unit"]).refuse_writes = True
+        return {"done": True}
+    if "silence" in request:
+        del context[request["silence"]["unit"]]
+        return {"done": True}
+    return {"error": f"unknown request {request}"}
+
+
+async def main():
+    meter = ModbusSlaveContext(ir=ModbusSequentialDataBlock(1, [0] * 512))
+    context = ModbusServerContext(slaves={1: meter, 2: board(), 3: board()}, single=False)
+    server = ModbusSerialServer(
+        context,
+        framer=FramerType.RTU,
+        port=sys.argv[1],
+        baudrate=9600,
+        ignore_missing_slaves=True,
+    )
+    serving = asyncio.create_task(server.serve_forever())
+    print(json.dumps({"ready": True}), flush=True)
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(serve(context, json.loads(line))), flush=True)
+    serving.cancel()
+
+
+asyncio.run(main())

@@ -10,11 +10,13 @@
 //! | [`object`] | object definitions: the built-in table, OMA's XML files, versions |
 //! | [`format`](mod@format) | text, opaque, TLV, SenML JSON, SenML CBOR and CoRE link payloads |
 //! | [`coap`] | CoAP messages, exchanges, deduplication and block-wise transfer over one datagram flow |
+//! | [`limits`] | every bound, with the reason for it |
 //! | [`client`] | registration, device management, observations and Send |
 
 pub mod client;
 pub mod coap;
 pub mod format;
+pub mod limits;
 pub mod object;
 pub mod path;
 pub mod time;

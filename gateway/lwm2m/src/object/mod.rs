@@ -1,13 +1,22 @@
 //! Object definitions: what each object of the registry contains, in each of its versions.
 //!
-//! The table is data, read once; no behaviour of any object is in here.
+//! The table is data, read once; no behavior of any object is in here.
+
+mod range;
+mod table;
+
+pub mod xml;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use crate::format::Types;
 use crate::path::{ObjectId, ResourceId};
 use crate::value::ValueType;
+
+pub use table::{NOTICE, ObjectTable};
 
 /// The version of an object, as in `ver=2.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +71,40 @@ pub struct Operations {
     pub execute: bool,
 }
 
+impl Operations {
+    /// Returns the letters that OMA's object files use, an empty text where nothing is allowed.
+    pub const fn letters(self) -> &'static str {
+        match (self.read, self.write, self.execute) {
+            (true, true, _) => "RW",
+            (true, false, _) => "R",
+            (false, true, _) => "W",
+            (false, false, true) => "E",
+            (false, false, false) => "",
+        }
+    }
+}
+
+impl FromStr for Operations {
+    type Err = UnknownOperations;
+
+    fn from_str(letters: &str) -> Result<Self, Self::Err> {
+        let (read, write, execute) = match letters {
+            "RW" => (true, true, false),
+            "R" => (true, false, false),
+            "W" => (false, true, false),
+            "E" => (false, false, true),
+            "" => (false, false, false),
+            _ => return Err(UnknownOperations(letters.to_owned())),
+        };
+        Ok(Self { read, write, execute })
+    }
+}
+
+/// A text that is not one of R, W, RW, E or empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown operations {0:?}: expected R, W, RW, E or nothing")]
+pub struct UnknownOperations(pub String);
+
 /// One resource of an object, as its definition gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResourceDefinition {
@@ -102,6 +145,13 @@ pub struct ObjectDefinition {
     pub resources: BTreeMap<ResourceId, ResourceDefinition>,
 }
 
+impl Types for BTreeMap<ObjectId, Arc<ObjectDefinition>> {
+    fn resource_type(&self, object: ObjectId, resource: ResourceId) -> Option<(ValueType, bool)> {
+        let definition = self.get(&object)?.resources.get(&resource)?;
+        Some((definition.value_type?, definition.multiple))
+    }
+}
+
 /// The state of the object registry that a server's models were taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Model {
@@ -124,5 +174,65 @@ impl Model {
             Self::Y2023 => "2023",
             Self::Y2026 => "2026",
         }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Model {
+    type Err = UnknownModel;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|m| m.name() == name)
+            .ok_or_else(|| UnknownModel(name.to_owned()))
+    }
+}
+
+/// A text that names no model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown model {0:?}: expected 2020, 2023 or 2026")]
+pub struct UnknownModel(pub String);
+
+/// The version of the LwM2M enabler that a client registers with, as in `lwm2m=1.1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EnablerVersion {
+    /// LwM2M 1.0.
+    V1_0,
+    /// LwM2M 1.1.
+    V1_1,
+}
+
+impl EnablerVersion {
+    /// Returns the text of the registration parameter `lwm2m`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+        }
+    }
+
+    /// Returns the version of a core object that this enabler release describes, none for other objects.
+    ///
+    /// A registration names the version of a core object only where it differs from this one.
+    pub const fn core_version(self, object: ObjectId) -> Option<Version> {
+        let minor = match (self, object.0) {
+            (Self::V1_1, 0 | 1 | 3) => 1,
+            (Self::V1_1, 4) => 2,
+            (Self::V1_0 | Self::V1_1, 0..=7 | 9 | 19) => 0,
+            (Self::V1_0 | Self::V1_1, _) => return None,
+        };
+        Some(Version::new(1, minor))
+    }
+}
+
+impl fmt::Display for EnablerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -1,7 +1,8 @@
 //! The world around the gateway, made up: field devices on serial lines, a network, a clock and an LwM2M server.
 //!
 //! Everything here is a state machine like the gateway's own engines: `handle_*` in, `poll_*` out, the clock is an
-//! argument, randomness is seeded.
+//! argument, randomness is seeded. [`server::io`] runs the server on a UDP socket, so that the real gateway can be
+//! run against it.
 //! Nothing in here shares code with what it judges: CoAP exchanges, registration and Modbus framing are written anew.
 //! The object table and the payload formats are the client's own; foreign vectors judge those.
 //!
@@ -10,5 +11,6 @@
 //! | [`modbus_unit`] | Modbus units with registers whose values move |
 //! | [`server`] | an LwM2M server |
 
+pub mod limits;
 pub mod modbus_unit;
 pub mod server;

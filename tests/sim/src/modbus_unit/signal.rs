@@ -39,8 +39,8 @@ impl Signal {
             } => mean + amplitude * triangle(elapsed, *period),
             Self::Rising { start, per_hour } => start + per_hour * elapsed.as_secs_f64() / 3600.0,
             Self::Steps(steps) => {
-                let past = steps.iter().filter(|(from, _)| *from <= elapsed);
-                past.last().map_or(0.0, |(_, value)| *value)
+                let mut past = steps.iter().filter(|(from, _)| *from <= elapsed);
+                past.next_back().map_or(0.0, |(_, value)| *value)
             }
         };
         value as f32

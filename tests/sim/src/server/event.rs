@@ -46,6 +46,24 @@ pub enum Event {
         /// When.
         at: Now,
     },
+    /// A client ended an observation by a notification with an error code.
+    ObservationEnded {
+        /// The client.
+        endpoint: String,
+        /// What was observed.
+        path: Path,
+        /// The code.
+        code: Code,
+    },
+    /// The values of a notification or a Send could not be decoded.
+    Undecodable {
+        /// The client.
+        endpoint: String,
+        /// In which way they came.
+        origin: Origin,
+        /// Why.
+        reason: String,
+    },
     /// A request came to its end.
     Finished {
         /// The request.
@@ -80,6 +98,8 @@ pub enum Origin {
         path: Path,
         /// Whether it was to be acknowledged.
         confirmable: bool,
+        /// Its Observe option: later ones have higher numbers (RFC 7641, section 3.4).
+        sequence: u32,
     },
     /// A Send.
     Send,

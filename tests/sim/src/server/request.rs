@@ -135,6 +135,8 @@ impl Code {
     pub const CHANGED: Self = Self::new(2, 4);
     /// 2.05
     pub const CONTENT: Self = Self::new(2, 5);
+    /// 2.31
+    pub const CONTINUE: Self = Self::new(2, 31);
     /// 4.00
     pub const BAD_REQUEST: Self = Self::new(4, 0);
     /// 4.02
@@ -162,6 +164,14 @@ impl Code {
     /// Says whether the request was done.
     pub const fn is_success(self) -> bool {
         self.class == 2
+    }
+
+    pub(super) const fn from_byte(byte: u8) -> Self {
+        Self::new(byte >> 5, byte & 0x1f)
+    }
+
+    pub(super) const fn byte(self) -> u8 {
+        self.class << 5 | self.detail
     }
 }
 
@@ -209,6 +219,12 @@ pub enum RequestFailure {
     /// The answer came in blocks that do not fit together.
     #[error("the answer came in blocks that do not fit together")]
     Blocks,
+    /// Too many requests are open.
+    #[error("too many requests are open: wait for answers first")]
+    Busy,
+    /// The client left, or registered anew, before it answered.
+    #[error("the client left before it answered")]
+    Left,
     /// No client of that name is registered.
     #[error("no client named {0:?} is registered")]
     NotRegistered(String),

@@ -1,0 +1,27 @@
+//! Every bound of the simulated server and lines, and why it is what it is.
+
+/// The longest body that is put together from blocks: enough for the registration of 4,000 instances, and no more
+/// memory than a hostile client should cost.
+pub const MAX_BODY: usize = 65_536;
+
+/// Registered clients: ten times what one gateway serves.
+pub const MAX_CLIENTS: usize = 10_000;
+
+/// Message ids remembered for deduplication, over all clients: four messages a second from each of a hundred clients
+/// for the 247 s of EXCHANGE_LIFETIME.
+pub const MAX_SEEN: usize = 100_000;
+
+/// Bodies that are coming in block by block at the same time.
+pub const MAX_ASSEMBLIES: usize = 1_000;
+
+/// Requests that are open or waiting, over all clients.
+pub const MAX_REQUESTS: usize = 10_000;
+
+/// Bytes on their way over a serial line in one direction: a few frames of the longest kind.
+pub const MAX_LINE_BYTES: usize = 4_096;
+
+/// Datagrams on their way through the simulated network.
+pub const MAX_DATAGRAMS: usize = 100_000;
+
+/// Events of a running server that wait to be taken: some seconds of a thousand clients.
+pub const MAX_EVENTS: usize = 10_000;

@@ -1,39 +1,7 @@
 //! What a client is told once, before it starts.
 
-use std::fmt;
-
-/// A version of the LwM2M enabler, as announced by `lwm2m=` in a Register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EnablerVersion {
-    /// LwM2M 1.0: TLV, no Send, no SenML.
-    V1_0,
-    /// LwM2M 1.1.
-    V1_1,
-}
-
-impl EnablerVersion {
-    /// Returns the text of `lwm2m=`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V1_0 => "1.0",
-            Self::V1_1 => "1.1",
-        }
-    }
-
-    /// Returns the version to try after a server refused this one with 4.12.
-    pub const fn lower(self) -> Option<Self> {
-        match self {
-            Self::V1_0 => None,
-            Self::V1_1 => Some(Self::V1_0),
-        }
-    }
-}
-
-impl fmt::Display for EnablerVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::coap::TransmissionParameters;
+use crate::object::EnablerVersion;
 
 /// When to register again after a failure: the resources 17 to 20 of object 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +54,8 @@ pub struct ClientConfig {
     pub confirmable_notifications: bool,
     /// Further parameters of the Register, for example `gw=cab-17`.
     pub register_query: Vec<(String, String)>,
+    /// How long CoAP waits, and how often it repeats.
+    pub transmission: TransmissionParameters,
     /// When to try again.
     pub retry: RetryPolicy,
 }
@@ -105,6 +75,7 @@ impl ClientConfig {
             mute_send: false,
             confirmable_notifications: false,
             register_query: Vec::new(),
+            transmission: TransmissionParameters::default(),
             retry: RetryPolicy::default(),
         }
     }

@@ -2,25 +2,11 @@
 
 use super::{Operation, OperationId};
 use crate::Path;
+use crate::coap::Code;
 
 /// Names one Send; chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendId(pub u64);
-
-/// A response code as its class and detail, for example 4 and 4 in 4.04.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ResponseCode {
-    /// The digit before the point.
-    pub class: u8,
-    /// The two digits after it.
-    pub detail: u8,
-}
-
-impl std::fmt::Display for ResponseCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:02}", self.class, self.detail)
-    }
-}
 
 /// Something that happened, in the order in which it did.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +60,7 @@ pub enum Event {
         /// The path as it came.
         path: String,
         /// The code that the server got.
-        code: ResponseCode,
+        code: Code,
         /// The diagnostic that the server got.
         reason: String,
     },
@@ -87,7 +73,7 @@ pub enum SendOutcome {
     Delivered,
     /// The server answered with an error. After a 4.04 the client registers again by itself, after a 4.00 it sends
     /// an Update, because some servers say so where they mean that they have no such registration.
-    Rejected(ResponseCode),
+    Rejected(Code),
     /// No answer came in time.
     TimedOut,
     /// It was given up because the registration was lost or given back; the server may have it or not.

@@ -1,20 +1,60 @@
 //! The LwM2M client towards one server.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `config`, `event`, `objects`, `operation` | what goes in and comes out |
+//! | `registration`, `object_list` | Register, Update, De-register |
+//! | `serve`, `management`, `read`, `write`, `discover`, `refusal` | requests of the server |
+//! | `view`, `server_object` | the objects that the server sees; object 1 is the client's own |
+//! | `attributes`, `notification`, `observe` | observations |
+//! | `send` | Send |
+//! | `limits` | every bound |
+//!
+//! There is no bootstrap interface and no queue mode here, and composite operations are refused.
 
+mod attributes;
 mod config;
+mod discover;
 mod event;
+pub mod limits;
+mod management;
+mod notification;
+mod object_list;
 mod objects;
+mod observe;
 mod operation;
+mod progress;
+mod read;
+mod refusal;
+mod registration;
+mod send;
+mod serve;
+mod server_object;
+#[cfg(test)]
+mod tests;
+mod view;
+mod write;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-pub use config::{ClientConfig, EnablerVersion, RetryPolicy};
-pub use event::{Event, Observed, RegistrationState, ResponseCode, SendId, SendOutcome, SendRefused};
+pub use crate::object::EnablerVersion;
+pub use config::{ClientConfig, RetryPolicy};
+pub use event::{Event, Observed, RegistrationState, SendId, SendOutcome, SendRefused};
 pub use objects::{Content, Objects};
 pub use operation::{Failure, FailureCode, Operation, OperationId, Response, WriteMode};
 
 use crate::Path;
+use crate::coap::Endpoint;
 use crate::format::Record;
+use attributes::AttributeTable;
+use object_list::object_list;
+use observe::Observations;
+use registration::{AfterDeregister, Registration};
+use send::Sends;
+use serve::PendingOperation;
+use server_object::ServerObject;
+use view::View;
 
 /// A LwM2M client towards one server, as a state machine.
 ///
@@ -26,18 +66,34 @@ use crate::format::Record;
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
-    state: RegistrationState,
+    endpoint: Endpoint,
+    registration: Registration,
+    server: ServerObject,
+    attributes: AttributeTable,
+    observations: Observations,
+    sends: Sends,
+    operations: BTreeMap<OperationId, PendingOperation>,
+    next_operation: u64,
     events: VecDeque<Event>,
+    now: Instant,
 }
 
 impl Client {
     /// Returns a client that has not started. `first_message_id` must not lie within what was used towards this
     /// server in the last 247 s, also before a restart.
-    pub fn new(config: ClientConfig, _seed: u64, _first_message_id: u16, _now: Instant) -> Self {
+    pub fn new(config: ClientConfig, seed: u64, first_message_id: u16, now: Instant) -> Self {
         Self {
-            config,
-            state: RegistrationState::Idle,
+            endpoint: Endpoint::new(config.transmission.clone(), seed, first_message_id),
+            registration: Registration::new(&config, seed),
+            server: ServerObject::new(&config),
+            attributes: AttributeTable::default(),
+            observations: Observations::default(),
+            sends: Sends::default(),
+            operations: BTreeMap::new(),
+            next_operation: 0,
             events: VecDeque::new(),
+            now,
+            config,
         }
     }
 
@@ -48,46 +104,131 @@ impl Client {
 
     /// Returns how the client stands with its server.
     pub const fn state(&self) -> RegistrationState {
-        self.state
+        self.registration.state()
     }
 
-    /// Returns what the server observes.
+    /// Returns the enabler version that is spoken, lower than the one configured after a 4.12.
+    pub const fn version(&self) -> EnablerVersion {
+        self.registration.version()
+    }
+
+    /// Returns the lifetime, which the server can write (/1/0/1).
+    pub const fn lifetime_secs(&self) -> u32 {
+        self.server.lifetime_secs
+    }
+
+    /// Says whether the server has muted Send (/1/0/23).
+    pub const fn is_send_muted(&self) -> bool {
+        self.server.mute_send
+    }
+
+    /// Says whether the server wants notifications kept while it is away (/1/0/6).
+    pub const fn stores_notifications(&self) -> bool {
+        self.server.notification_storing
+    }
+
+    /// Returns what the server observes, by path.
     pub fn observed(&self) -> Vec<Observed> {
-        Vec::new()
+        self.observations.observed()
     }
 
-    /// Begins to register.
-    pub fn start(&mut self, _objects: &dyn Objects, _now: Instant) {}
+    /// Returns what happened on the datagram flow so far.
+    pub const fn counters(&self) -> crate::coap::Counters {
+        self.endpoint.counters()
+    }
+
+    /// Begins to register, after [`new`](Self::new), after [`deregister`](Self::deregister), or after the client has
+    /// given up.
+    pub fn start(&mut self, objects: &dyn Objects, now: Instant) {
+        if self.registration.start() {
+            self.server.set_version(self.registration.version());
+        }
+        self.progress(objects, now);
+    }
 
     /// Takes a datagram from the server.
-    pub fn handle_datagram(&mut self, _datagram: &[u8], _objects: &dyn Objects, _now: Instant) {}
+    pub fn handle_datagram(&mut self, datagram: &[u8], objects: &dyn Objects, now: Instant) {
+        self.endpoint.handle_datagram(datagram, now);
+        self.progress(objects, now);
+    }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _objects: &dyn Objects, _now: Instant) {}
+    pub fn handle_timeout(&mut self, objects: &dyn Objects, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.registration.handle_timeout(now);
+        self.expire_operations(now);
+        self.progress(objects, now);
+    }
 
     /// Tells that values have changed: observations are evaluated.
-    pub fn handle_changed(&mut self, _paths: &[Path], _objects: &dyn Objects, _now: Instant) {}
+    pub fn handle_changed(&mut self, paths: &[Path], objects: &dyn Objects, now: Instant) {
+        self.observations.handle_changed(paths);
+        self.progress(objects, now);
+    }
 
-    /// Tells that objects or instances have come or gone: an Update goes out.
-    pub fn handle_instances_changed(&mut self, _objects: &dyn Objects, _now: Instant) {}
+    /// Tells that objects or instances have come or gone: an Update goes out, observations of what is gone end.
+    pub fn handle_instances_changed(&mut self, objects: &dyn Objects, now: Instant) {
+        let view = View::new(objects, &self.server);
+        self.registration
+            .set_objects(object_list(view, self.registration.version()));
+        self.attributes
+            .retain(|path| match (path.object_id(), path.instance_id()) {
+                (Some(o), Some(i)) => view.has_instance(o, i),
+                (Some(_) | None, None) | (None, Some(_)) => view.exists(path),
+            });
+        let ended = self.observations.handle_instances_changed(view);
+        if !ended.is_empty() {
+            self.events.push_back(Event::ObservationsChanged);
+        }
+        for notification in ended {
+            self.endpoint.notify(notification, now);
+        }
+        self.progress(objects, now);
+    }
 
     /// Answers an operation; an answer that comes too late is dropped.
-    pub fn respond(&mut self, _id: OperationId, _response: Response, _objects: &dyn Objects, _now: Instant) {}
+    pub fn respond(&mut self, id: OperationId, response: Response, objects: &dyn Objects, now: Instant) {
+        if let Some(pending) = self.operations.remove(&id) {
+            let changes_list = matches!(response, Response::Created(_) | Response::Deleted);
+            self.endpoint.respond(pending.key, pending.answer(&response), now);
+            if changes_list {
+                return self.handle_instances_changed(objects, now);
+            }
+        }
+        self.progress(objects, now);
+    }
 
     /// Sends records to the server (LwM2M 1.1 Send); the outcome is told by [`Event::SendFinished`].
-    pub fn send(&mut self, _id: SendId, _records: Vec<Record>, _now: Instant) -> Result<(), SendRefused> {
-        Err(SendRefused::NotRegistered)
+    pub fn send(&mut self, id: SendId, records: Vec<Record>, now: Instant) -> Result<(), SendRefused> {
+        if self.state() != RegistrationState::Registered {
+            return Err(SendRefused::NotRegistered);
+        }
+        if self.version() < EnablerVersion::V1_1 {
+            return Err(SendRefused::NotInVersion);
+        }
+        if self.server.mute_send {
+            return Err(SendRefused::Muted);
+        }
+        let request = self.sends.request(self.registration.root(), &records)?;
+        let request = self.endpoint.request(request, now);
+        self.sends.handle_sent(request, id);
+        Ok(())
     }
 
     /// Leaves the server.
-    pub fn deregister(&mut self, _now: Instant) {}
+    pub fn deregister(&mut self, now: Instant) {
+        self.leave(AfterDeregister::Stop, now);
+    }
 
-    /// Sends an Update soon, whether anything has changed or not.
-    pub fn update(&mut self, _now: Instant) {}
+    /// Sends an Update soon, whether anything has changed or not; registers soon where that is being waited for.
+    pub fn update(&mut self, now: Instant) {
+        self.now = now;
+        self.registration.want_update(now);
+    }
 
     /// Returns the next datagram for the server.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        None
+        self.endpoint.poll_transmit()
     }
 
     /// Returns what happened next.
@@ -95,8 +236,19 @@ impl Client {
         self.events.pop_front()
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due; it may lie in the past.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let observations = self
+            .observes()
+            .then(|| self.observations.poll_timeout())
+            .flatten();
+        let operations = self.operations.values().map(PendingOperation::expires_at).min();
+        let times = [
+            self.endpoint.poll_timeout(),
+            self.registration.poll_timeout(self.now),
+            observations,
+            operations,
+        ];
+        times.into_iter().flatten().min()
     }
 }

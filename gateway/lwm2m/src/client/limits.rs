@@ -1,0 +1,43 @@
+//! Every bound of the client, and why it is where it is.
+
+use std::time::Duration;
+
+/// Observations of one server. A server that observes every object of a device stays far below; what is beyond is
+/// answered as a plain Read, as RFC 7641, section 4.1, allows.
+pub const OBSERVATIONS: usize = 64;
+
+/// Nodes that a server can attach attributes to. Four per observation are more than any server uses.
+pub const ATTRIBUTED_PATHS: usize = 256;
+
+/// Operations that wait for their answer. A server keeps one request under way per client (NSTART), so more than a
+/// handful means that it does not wait; what is beyond gets 5.03.
+pub const OPERATIONS: usize = 16;
+
+/// How long an operation may wait for its answer: EXCHANGE_LIFETIME of RFC 7252, after which no server expects one.
+pub const OPERATION_LIFETIME: Duration = Duration::from_secs(247);
+
+/// Sends under way. CoAP sends one at a time; the others keep the line busy while the caller makes the next.
+pub const SENDS: usize = 8;
+
+/// Records of one Send: what fits into the 8 KiB that servers take by default, at 16 bytes a record.
+pub const RECORDS: usize = 512;
+
+/// Events of the kinds that foreign bytes can cause at will (malformed, refused) which wait to be polled; what is
+/// beyond is dropped, the other kinds never are, because they are bounded by what causes them.
+pub const COMPLAINTS: usize = 32;
+
+/// Bytes of the arguments of an Execute: ten arguments of a hundred characters.
+pub const ARGUMENTS: usize = 1024;
+
+/// Parameters of a query; a Write-Attributes knows seven.
+pub const QUERY: usize = 16;
+
+/// The longest wait of the back-off, whatever the retry policy makes of it: a day.
+pub const BACK_OFF: Duration = Duration::from_secs(86_400);
+
+/// The longest time without a confirmable notification (RFC 7641, section 4.5).
+pub const CONFIRMABLE_AT_LEAST_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long before the end of the lifetime the Update goes out: MAX_TRANSMIT_WAIT of RFC 7252, so that all
+/// retransmissions still find the registration alive.
+pub const UPDATE_MARGIN: Duration = Duration::from_secs(93);

@@ -1,0 +1,184 @@
+//! What follows from anything that came in: answers are dealt out, what is due is sent.
+
+use std::time::Instant;
+
+use super::event::{Event, RegistrationState, SendId, SendOutcome};
+use super::object_list::object_list;
+use super::objects::Objects;
+use super::registration::{AfterDeregister, Outcome};
+use super::view::View;
+use super::{Client, limits};
+use crate::coap::{self, Code, RequestFailure, RequestId, Response};
+
+impl Client {
+    /// Deals out what CoAP has to tell, then sends what is due.
+    pub(super) fn progress(&mut self, objects: &dyn Objects, now: Instant) {
+        self.now = now;
+        while let Some(event) = self.endpoint.poll_event() {
+            self.handle_coap_event(event, objects, now);
+        }
+        self.send_registration_requests(objects, now);
+        if self.observes() {
+            self.send_notifications(objects, now);
+        }
+    }
+
+    /// Says whether notifications go out: a server that knows no registration takes none.
+    pub(super) fn observes(&self) -> bool {
+        self.state() == RegistrationState::Registered
+    }
+
+    fn handle_coap_event(&mut self, event: coap::Event, objects: &dyn Objects, now: Instant) {
+        match event {
+            coap::Event::Request(request) => self.handle_request(&request, objects, now),
+            coap::Event::Response { id, response } => self.handle_response(id, &response, objects, now),
+            coap::Event::Failed { id, reason } => self.handle_failure(id, reason, objects, now),
+            coap::Event::NotificationAcknowledged(id) => self.observations.handle_acknowledged(id, now),
+            coap::Event::NotificationReset { token, .. } => {
+                if self.observations.remove(&token) {
+                    self.events.push_back(Event::ObservationsChanged);
+                }
+            }
+            coap::Event::NotificationTimedOut { id } => {
+                self.observations.handle_lost(id);
+                // Find out whether the server is there at all.
+                self.registration.want_update(now);
+            }
+            coap::Event::NotificationDropped { id } => self.observations.handle_lost(id),
+            coap::Event::Malformed { reason } => self.complain(Event::Malformed {
+                reason: reason.to_string(),
+            }),
+        }
+    }
+
+    fn handle_response(&mut self, id: RequestId, response: &Response, objects: &dyn Objects, now: Instant) {
+        if let Some(send) = self.sends.finish(id) {
+            return self.finish_send(send, response.code, now);
+        }
+        self.handle_registration_result(id, Ok(response), objects, now);
+    }
+
+    fn handle_failure(&mut self, id: RequestId, reason: RequestFailure, objects: &dyn Objects, now: Instant) {
+        let Some(send) = self.sends.finish(id) else {
+            return self.handle_registration_result(id, Err(reason.to_string()), objects, now);
+        };
+        let outcome = if reason == RequestFailure::TimedOut {
+            SendOutcome::TimedOut
+        } else {
+            SendOutcome::Lost
+        };
+        self.events.push_back(Event::SendFinished { id: send, outcome });
+        if outcome == SendOutcome::TimedOut {
+            // The others would only wait as long, and keep the Update waiting that finds out.
+            self.drop_sends(SendOutcome::TimedOut);
+            self.registration.want_update(now);
+        }
+    }
+
+    fn finish_send(&mut self, id: SendId, code: Code, now: Instant) {
+        let outcome = if code == Code::CHANGED {
+            SendOutcome::Delivered
+        } else {
+            SendOutcome::Rejected(code)
+        };
+        self.events.push_back(Event::SendFinished { id, outcome });
+        if code == Code::NOT_FOUND && self.registration.lose() {
+            let reason = "the server answered a Send with 4.04".to_owned();
+            self.events.push_back(Event::Lost { reason });
+            self.drop_sends(SendOutcome::Lost);
+        }
+        // Leshan says 4.00 where it knows no registration for the address; an Update or its failure mends that.
+        if code == Code::BAD_REQUEST {
+            self.registration.want_update(now);
+        }
+    }
+
+    fn drop_sends(&mut self, outcome: SendOutcome) {
+        for (request, id) in self.sends.take_all() {
+            self.endpoint.cancel(request);
+            self.events.push_back(Event::SendFinished { id, outcome });
+        }
+    }
+
+    fn handle_registration_result(
+        &mut self,
+        id: RequestId,
+        result: Result<&Response, String>,
+        objects: &dyn Objects,
+        now: Instant,
+    ) {
+        let Some((outcome, event)) = self.registration.handle_finished(id, result, now) else {
+            return;
+        };
+        self.events.push_back(event);
+        match outcome {
+            Outcome::Registered => {
+                // Whatever the server observed under an earlier registration it has forgotten.
+                self.drop_observations();
+                self.registration.set_objects(self.object_list(objects));
+            }
+            Outcome::SteppedDown => self.server.set_version(self.registration.version()),
+            Outcome::Updated => {}
+            Outcome::Gone => self.drop_sends(SendOutcome::Lost),
+        }
+    }
+
+    fn drop_observations(&mut self) {
+        for token in self.observations.clear() {
+            self.endpoint.cancel_notifications(&token);
+            if self.events.back() != Some(&Event::ObservationsChanged) {
+                self.events.push_back(Event::ObservationsChanged);
+            }
+        }
+    }
+
+    fn object_list(&self, objects: &dyn Objects) -> String {
+        object_list(View::new(objects, &self.server), self.registration.version())
+    }
+
+    fn send_registration_requests(&mut self, objects: &dyn Objects, now: Instant) {
+        if self.registration.is_register_due() {
+            self.server.set_version(self.registration.version());
+            self.registration.set_objects(self.object_list(objects));
+        }
+        self.registration.set_lifetime(self.server.lifetime_secs);
+        if let Some(request) = self.registration.poll_request(now) {
+            let id = self.endpoint.request(request, now);
+            self.registration.handle_sent(id);
+        }
+    }
+
+    fn send_notifications(&mut self, objects: &dyn Objects, now: Instant) {
+        let view = View::new(objects, &self.server);
+        for notification in self
+            .observations
+            .poll(view, self.config.confirmable_notifications, now)
+        {
+            let (token, confirmable) = (notification.token.clone(), notification.confirmable);
+            let id = self.endpoint.notify(notification, now);
+            self.observations.handle_sent(&token, id, confirmable);
+        }
+    }
+
+    /// De-registers, for good or for a while.
+    pub(super) fn leave(&mut self, then: AfterDeregister, now: Instant) {
+        self.now = now;
+        if let Some(register) = self.registration.register_under_way() {
+            self.endpoint.cancel(register);
+        }
+        self.drop_sends(SendOutcome::Lost);
+        self.drop_observations();
+        let request = self.registration.deregister();
+        let request = request.map(|r| self.endpoint.request(r, now));
+        if self.registration.handle_deregister(request, then) {
+            self.events.push_back(Event::Deregistered);
+        }
+    }
+
+    /// Tells of something that foreign bytes can cause at will, unless nobody listens.
+    pub(super) fn complain(&mut self, event: Event) {
+        if self.events.len() < limits::COMPLAINTS {
+            self.events.push_back(event);
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The registration: Register, Update, De-register, and when to try again.
+//!
+//! ```text
+//!  Idle ──start──► Registering ──2.01──► Registered ──De-register──► Deregistering ──► Stopped | Disabled
+//!                   ▲   │ ▲ 4.12: lower      │ any failure of an Update                          │
+//!        back-off   │   │ └────────version    ▼                                                  │
+//!        is over    │   └─other failure─► Waiting | Stopped          after /1/0/5 seconds ◄──────┘
+//!                   └────────────────────────┴──────────────────────────────┘
+//! ```
+//!
+//! It makes requests and takes answers; sending them is the caller's.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::config::{ClientConfig, RetryPolicy};
+use super::event::{Event, RegistrationState};
+use super::limits;
+use crate::coap::{Code, Method, Request, RequestId, Response};
+use crate::format::ContentFormat;
+use crate::object::EnablerVersion;
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// To be sent while there is no request.
+    Registering(Option<(RequestId, Told)>),
+    Waiting {
+        until: Instant,
+    },
+    Registered(Registered),
+    Deregistering {
+        request: RequestId,
+        then: AfterDeregister,
+    },
+    Disabled {
+        until: Instant,
+    },
+    Stopped,
+}
+
+#[derive(Debug)]
+struct Registered {
+    location: Vec<String>,
+    told: Told,
+    /// None for an infinite lifetime.
+    update_at: Option<Instant>,
+    update: Option<(RequestId, Told)>,
+}
+
+/// What the server knows, or is being told.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    lifetime_secs: u32,
+    objects: String,
+}
+
+/// Where a De-register leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterDeregister {
+    Stop,
+    /// Register again after this many seconds.
+    Pause(u32),
+}
+
+/// What a finished request means for the rest of the client.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// A new registration: the server knows no observation.
+    Registered,
+    /// The server knows the client and its state.
+    Updated,
+    /// The version was lowered: the object list is to be made anew.
+    SteppedDown,
+    /// There is no registration any more.
+    Gone,
+}
+
+/// The registration of one client.
+#[derive(Debug)]
+pub(super) struct Registration {
+    state: State,
+    endpoint: String,
+    root: Vec<String>,
+    query: Vec<(String, String)>,
+    configured: EnablerVersion,
+    version: EnablerVersion,
+    retry: RetryPolicy,
+    failures: u32,
+    sequences: u32,
+    wanted: Told,
+    update_wanted: bool,
+    rng: StdRng,
+}
+
+impl Registration {
+    pub(super) fn new(config: &ClientConfig, seed: u64) -> Self {
+        Self {
+            state: State::Idle,
+            endpoint: config.endpoint.clone(),
+            root: root_of(&config.server_uri),
+            query: config.register_query.clone(),
+            configured: config.version,
+            version: config.version,
+            retry: config.retry,
+            failures: 0,
+            sequences: 0,
+            wanted: Told {
+                lifetime_secs: config.lifetime_secs,
+                objects: String::new(),
+            },
+            update_wanted: false,
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    pub(super) const fn state(&self) -> RegistrationState {
+        match self.state {
+            State::Idle => RegistrationState::Idle,
+            State::Registering(_) => RegistrationState::Registering,
+            State::Waiting { .. } => RegistrationState::Waiting,
+            State::Registered(_) => RegistrationState::Registered,
+            State::Deregistering { .. } => RegistrationState::Deregistering,
+            State::Disabled { .. } => RegistrationState::Disabled,
+            State::Stopped => RegistrationState::Stopped,
+        }
+    }
+
+    pub(super) const fn version(&self) -> EnablerVersion {
+        self.version
+    }
+
+    /// Returns the path that goes before `rd` and `dp`.
+    pub(super) fn root(&self) -> &[String] {
+        &self.root
+    }
+
+    /// Begins to register, with the highest version configured. Says whether there was something to begin.
+    pub(super) fn start(&mut self) -> bool {
+        if !matches!(self.state, State::Idle | State::Stopped) {
+            return false;
+        }
+        self.version = self.configured;
+        self.failures = 0;
+        self.sequences = 0;
+        self.state = State::Registering(None);
+        true
+    }
+
+    /// Sets what the server is to know.
+    pub(super) fn set_objects(&mut self, objects: String) {
+        self.wanted.objects = objects;
+    }
+
+    /// Sets what the server is to know.
+    pub(super) const fn set_lifetime(&mut self, lifetime_secs: u32) {
+        self.wanted.lifetime_secs = lifetime_secs;
+    }
+
+    /// Wants an Update, whether anything has changed or not; while waiting, ends the wait.
+    pub(super) fn want_update(&mut self, now: Instant) {
+        match self.state {
+            State::Registered(_) => self.update_wanted = true,
+            State::Waiting { .. } => self.state = State::Waiting { until: now },
+            State::Idle
+            | State::Registering(_)
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Gives the registration up for lost and registers again.
+    pub(super) fn lose(&mut self) -> bool {
+        let registered = matches!(self.state, State::Registered(_));
+        if registered {
+            self.state = State::Registering(None);
+        }
+        registered
+    }
+
+    /// Ends a wait that is over.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Waiting { until } | State::Disabled { until } if until <= now => {
+                self.state = State::Registering(None);
+            }
+            State::Waiting { .. }
+            | State::Disabled { .. }
+            | State::Idle
+            | State::Registering(_)
+            | State::Registered(_)
+            | State::Deregistering { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Returns the Register that waits for its answer.
+    pub(super) fn register_under_way(&self) -> Option<RequestId> {
+        match &self.state {
+            State::Registering(Some((request, _))) => Some(*request),
+            State::Registering(None)
+            | State::Idle
+            | State::Waiting { .. }
+            | State::Registered(_)
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => None,
+        }
+    }
+
+    /// Says whether a Register is to be sent, for which the object list must be made.
+    pub(super) const fn is_register_due(&self) -> bool {
+        matches!(self.state, State::Registering(None))
+    }
+
+    /// Returns the request to send, to be followed by [`handle_sent`](Self::handle_sent).
+    pub(super) fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        match &self.state {
+            State::Registering(None) => Some(self.register()),
+            State::Registered(registered) if registered.update.is_none() => {
+                let due = registered.update_at.is_some_and(|at| at <= now);
+                let wanted = self.update_wanted || due || registered.told != self.wanted;
+                wanted.then(|| self.update(registered))
+            }
+            State::Registering(Some(_))
+            | State::Registered(_)
+            | State::Idle
+            | State::Waiting { .. }
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => None,
+        }
+    }
+
+    /// Notes under which number a request of [`poll_request`](Self::poll_request) went out.
+    pub(super) fn handle_sent(&mut self, id: RequestId) {
+        let told = self.wanted.clone();
+        match &mut self.state {
+            State::Registering(request) => *request = Some((id, told)),
+            State::Registered(registered) => {
+                registered.update = Some((id, told));
+                self.update_wanted = false;
+            }
+            State::Idle
+            | State::Waiting { .. }
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Returns the De-register where there is a registration; otherwise what was begun is given up.
+    pub(super) fn deregister(&self) -> Option<Request> {
+        let State::Registered(registered) = &self.state else {
+            return None;
+        };
+        Some(Request {
+            method: Method::Delete,
+            path: registered.location.clone(),
+            query: Vec::new(),
+            accept: None,
+            content_format: None,
+            payload: Vec::new(),
+        })
+    }
+
+    /// Notes that the De-register went out, or that there was nothing to send one for; says whether that was all.
+    pub(super) fn handle_deregister(&mut self, request: Option<RequestId>, then: AfterDeregister) -> bool {
+        if matches!(
+            self.state,
+            State::Deregistering { .. } | State::Stopped | State::Idle
+        ) {
+            return false;
+        }
+        self.state = match request {
+            Some(request) => State::Deregistering { request, then },
+            None => State::Stopped,
+        };
+        request.is_none()
+    }
+
+    /// Takes what became of a request; none where it is none of this part.
+    pub(super) fn handle_finished(
+        &mut self,
+        id: RequestId,
+        result: Result<&Response, String>,
+        now: Instant,
+    ) -> Option<(Outcome, Event)> {
+        match &mut self.state {
+            State::Registering(Some((request, told))) if *request == id => {
+                let told = told.clone();
+                Some(self.registered(result, told, now))
+            }
+            State::Registered(registered) if registered.update.as_ref().is_some_and(|(u, _)| *u == id) => {
+                Some(self.updated(result, now))
+            }
+            State::Deregistering { request, then } if *request == id => {
+                self.state = match *then {
+                    AfterDeregister::Stop => State::Stopped,
+                    AfterDeregister::Pause(secs) => State::Disabled {
+                        until: now + Duration::from_secs(secs.into()),
+                    },
+                };
+                Some((Outcome::Gone, Event::Deregistered))
+            }
+            State::Registering(_)
+            | State::Registered(_)
+            | State::Deregistering { .. }
+            | State::Idle
+            | State::Waiting { .. }
+            | State::Disabled { .. }
+            | State::Stopped => None,
+        }
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) or [`poll_request`](Self::poll_request) has something
+    /// to do.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Registering(None) => Some(now),
+            State::Waiting { until } | State::Disabled { until } => Some(*until),
+            State::Registered(registered) if registered.update.is_none() => {
+                let at_once = self.update_wanted || registered.told != self.wanted;
+                if at_once { Some(now) } else { registered.update_at }
+            }
+            State::Registering(Some(_))
+            | State::Registered(_)
+            | State::Idle
+            | State::Deregistering { .. }
+            | State::Stopped => None,
+        }
+    }
+
+    fn register(&self) -> Request {
+        let mut path = self.root.clone();
+        path.push("rd".to_owned());
+        let mut query = vec![
+            format!("ep={}", self.endpoint),
+            format!("lt={}", self.wanted.lifetime_secs),
+            format!("lwm2m={}", self.version),
+            "b=U".to_owned(),
+        ];
+        query.extend(self.query.iter().map(|(name, value)| format!("{name}={value}")));
+        Request {
+            method: Method::Post,
+            path,
+            query,
+            accept: None,
+            content_format: Some(ContentFormat::Link.code()),
+            payload: self.wanted.objects.clone().into_bytes(),
+        }
+    }
+
+    /// An Update carries only what has changed.
+    fn update(&self, registered: &Registered) -> Request {
+        let lifetime = registered.told.lifetime_secs != self.wanted.lifetime_secs;
+        let objects = registered.told.objects != self.wanted.objects;
+        Request {
+            method: Method::Post,
+            path: registered.location.clone(),
+            query: if lifetime {
+                vec![format!("lt={}", self.wanted.lifetime_secs)]
+            } else {
+                Vec::new()
+            },
+            accept: None,
+            content_format: objects.then_some(ContentFormat::Link.code()),
+            payload: if objects {
+                self.wanted.objects.clone().into_bytes()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn registered(
+        &mut self,
+        result: Result<&Response, String>,
+        told: Told,
+        now: Instant,
+    ) -> (Outcome, Event) {
+        match result {
+            Ok(response) if response.code == Code::CREATED && !response.location.is_empty() => {
+                self.failures = 0;
+                self.sequences = 0;
+                self.update_wanted = false;
+                let update_at = self.update_at(told.lifetime_secs, now);
+                self.state = State::Registered(Registered {
+                    location: response.location.clone(),
+                    told,
+                    update_at,
+                    update: None,
+                });
+                let location = response.location.join("/");
+                (Outcome::Registered, Event::Registered { location })
+            }
+            Ok(response) if response.code == Code::PRECONDITION_FAILED => self.step_down(response, now),
+            Ok(response) => {
+                let reason = if response.code == Code::CREATED {
+                    "the server named no location".to_owned()
+                } else {
+                    refused("Register", response)
+                };
+                let at_least = response
+                    .max_age_secs
+                    .filter(|_| response.code == Code::SERVICE_UNAVAILABLE);
+                self.back_off(reason, at_least, now)
+            }
+            Err(reason) => self.back_off(format!("Register: {reason}"), None, now),
+        }
+    }
+
+    /// A server that does not speak our version answers 4.12; the next lower one is tried at once.
+    fn step_down(&mut self, response: &Response, now: Instant) -> (Outcome, Event) {
+        let refused_version = self.version;
+        let Some(lower) = lower(self.version) else {
+            // Perhaps the server is updated in the meantime.
+            self.version = self.configured;
+            return self.back_off(refused("Register", response), None, now);
+        };
+        self.version = lower;
+        self.state = State::Registering(None);
+        let reason = format!("the server does not speak LwM2M {refused_version}, trying {lower}");
+        let event = Event::RegistrationFailed {
+            reason,
+            retry_after_secs: Some(0),
+        };
+        (Outcome::SteppedDown, event)
+    }
+
+    fn updated(&mut self, result: Result<&Response, String>, now: Instant) -> (Outcome, Event) {
+        let reason = match result {
+            Ok(response) if response.code == Code::CHANGED => {
+                self.note_update(now);
+                return (Outcome::Updated, Event::Updated);
+            }
+            Ok(response) => refused("Update", response),
+            Err(reason) => format!("Update: {reason}"),
+        };
+        self.state = State::Registering(None);
+        (Outcome::Gone, Event::Lost { reason })
+    }
+
+    fn note_update(&mut self, now: Instant) {
+        let lifetime_secs = match &self.state {
+            State::Registered(Registered {
+                update: Some((_, told)),
+                ..
+            }) => told.lifetime_secs,
+            State::Registered(_)
+            | State::Idle
+            | State::Registering(_)
+            | State::Waiting { .. }
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => return,
+        };
+        let update_at = self.update_at(lifetime_secs, now);
+        if let State::Registered(registered) = &mut self.state {
+            if let Some((_, told)) = registered.update.take() {
+                registered.told = told;
+            }
+            registered.update_at = update_at;
+        }
+    }
+
+    /// Returns when the Update goes out: early enough for all its repetitions, and up to a tenth earlier than that,
+    /// so that clients that were started together do not stay together.
+    fn update_at(&mut self, lifetime_secs: u32, now: Instant) -> Option<Instant> {
+        if lifetime_secs == 0 {
+            return None;
+        }
+        let lifetime = Duration::from_secs(lifetime_secs.into());
+        let latest = lifetime - limits::UPDATE_MARGIN.min(lifetime / 2);
+        Some(now + latest.mul_f64(self.rng.random_range(0.9..=1.0)))
+    }
+
+    fn back_off(&mut self, reason: String, at_least_secs: Option<u32>, now: Instant) -> (Outcome, Event) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = if self.failures < self.retry.attempts {
+            let factor = 2u32.saturating_pow(self.failures - 1);
+            Duration::from_secs(self.retry.timer_secs.into()).saturating_mul(factor)
+        } else {
+            self.failures = 0;
+            self.sequences = self.sequences.saturating_add(1);
+            if self.sequences >= self.retry.sequences {
+                self.state = State::Stopped;
+                let event = Event::RegistrationFailed {
+                    reason,
+                    retry_after_secs: None,
+                };
+                return (Outcome::Gone, event);
+            }
+            Duration::from_secs(self.retry.sequence_delay_secs.into())
+        };
+        let wait = wait.mul_f64(self.rng.random_range(1.0..=1.5));
+        let at_least = Duration::from_secs(at_least_secs.unwrap_or(0).into());
+        let wait = wait.max(at_least).min(limits::BACK_OFF);
+        self.state = State::Waiting { until: now + wait };
+        let retry_after_secs = Some(wait.as_secs());
+        (
+            Outcome::Gone,
+            Event::RegistrationFailed {
+                reason,
+                retry_after_secs,
+            },
+        )
+    }
+}
+
+const fn lower(version: EnablerVersion) -> Option<EnablerVersion> {
+    match version {
+        EnablerVersion::V1_0 => None,
+        EnablerVersion::V1_1 => Some(EnablerVersion::V1_0),
+    }
+}
+
+fn refused(what: &str, response: &Response) -> String {
+    let diagnostic = String::from_utf8_lossy(&response.payload);
+    let diagnostic: String = diagnostic.chars().filter(|c| !c.is_control()).take(200).collect();
+    let colon = if diagnostic.is_empty() { "" } else { ": " };
+    format!(
+        "the server answered a {what} with {}{colon}{diagnostic}",
+        response.code
+    )
+}
+
+/// Returns the path of a server address: it goes before `rd`.
+fn root_of(server_uri: &str) -> Vec<String> {
+    let rest = server_uri.split_once("://").map_or(server_uri, |(_, rest)| rest);
+    let path = rest.split(['?', '#']).next().unwrap_or("");
+    path.split('/')
+        .skip(1)
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+        .collect()
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lwm2m_client::Path;
+use lwm2m_client::client::EnablerVersion;
 use lwm2m_client::object::Model;
 
 use crate::field::{Link, PointId};
@@ -52,16 +53,44 @@ pub struct AccountConfig {
     pub model: Model,
     /// How devices become LwM2M clients.
     pub topology: Topology,
+    /// The highest LwM2M version that is announced.
+    pub version: EnablerVersion,
     /// The lifetime of a registration, in seconds.
     pub lifetime_secs: u32,
-    /// The default minimum period of observations, in seconds.
-    pub default_pmin_secs: u32,
+    /// The default minimum period of observations, in seconds; none is no limit.
+    pub default_pmin_secs: Option<u32>,
     /// The default maximum period of observations, in seconds; none is no limit.
     pub default_pmax_secs: Option<u32>,
+    /// Whether notifications are kept while the server is away.
+    pub notification_storing: bool,
+    /// Whether every notification is confirmable.
+    pub confirmable_notifications: bool,
     /// How many registrations are begun in a second when the gateway starts, at least 1.
     pub registrations_per_sec: u32,
     /// Whether readings are sent by Send as they come in.
     pub send: bool,
+}
+
+impl AccountConfig {
+    /// Returns a server with the defaults: the newest model, a client for each device, a lifetime of five minutes,
+    /// LwM2M 1.1, twenty registrations a second, readings by Send.
+    pub fn new(name: impl Into<Arc<str>>, server_uri: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            server_uri: server_uri.into(),
+            short_server_id: 1,
+            model: Model::Y2026,
+            topology: Topology::EndpointPerDevice,
+            version: EnablerVersion::V1_1,
+            lifetime_secs: 300,
+            default_pmin_secs: None,
+            default_pmax_secs: None,
+            notification_storing: true,
+            confirmable_notifications: false,
+            registrations_per_sec: 20,
+            send: true,
+        }
+    }
 }
 
 /// How the devices of a gateway appear at a server.

@@ -110,6 +110,9 @@ pub enum Event {
         reason: String,
     },
     /// A command is done, or is not going to be: the line of the audit log.
+    ///
+    /// A command that was [`CommandOutcome::Unconfirmed`] because its sender waited long enough has a second one when
+    /// the device's answer comes after all.
     CommandFinished(CommandRecord),
     /// Readings that a server has not got were dropped from its queue in memory.
     ReadingsDropped {
@@ -129,6 +132,8 @@ pub enum DropReason {
     QueueFull,
     /// The server refuses this record under a fresh registration, and alone.
     Poison,
+    /// The server speaks LwM2M 1.0, which has no Send.
+    NoSend,
 }
 
 /// One command, from whom it came to what became of it.
@@ -177,8 +182,6 @@ pub enum CommandOutcome {
     Unreachable {
         /// Seconds until the device is tried again.
         retry_after_secs: u32,
-        /// The same in words.
-        reason: String,
     },
     /// It waited too long and was not sent.
     Expired,
@@ -201,11 +204,11 @@ impl fmt::Display for CommandOutcome {
             Self::NotAllowed(why) | Self::Unfit(why) => f.write_str(why),
             Self::Refused(why) => write!(f, "the device refused: {why}"),
             Self::Unconfirmed(why) => write!(f, "sent, but not confirmed: {why}"),
-            Self::Unreachable {
-                retry_after_secs,
-                reason,
-            } => {
-                write!(f, "not sent, {reason}; tried again in {retry_after_secs} s")
+            Self::Unreachable { retry_after_secs } => {
+                write!(
+                    f,
+                    "not sent, the device does not answer: it is tried again in {retry_after_secs} s"
+                )
             }
             Self::Expired => f.write_str("not sent, it waited too long"),
             Self::Busy => f.write_str("not sent, too many commands are open: try again in a moment"),

@@ -48,6 +48,8 @@ pub enum EndpointState {
     Registered,
     /// It failed, and is tried again later.
     Failed,
+    /// The server has sent the client away for a while.
+    Disabled,
     /// It was ended on purpose.
     Deregistered,
 }
@@ -60,6 +62,7 @@ impl EndpointState {
             Self::Registering => "registering",
             Self::Registered => "registered",
             Self::Failed => "failed",
+            Self::Disabled => "disabled",
             Self::Deregistered => "deregistered",
         }
     }

@@ -1,0 +1,74 @@
+//! The cabinet itself as a device: it has an identity and a clock, and nothing to decode.
+
+use std::sync::Arc;
+
+use lwm2m_client::{Path, Value};
+
+use crate::config::CabinetConfig;
+use crate::field::PointId;
+use crate::field::{Frame, ReadLimits, RegisterPoint};
+use crate::profile::{DecodeError, Decoded, Derivation, EncodeError, Identity, Point, Profile};
+
+/// The profile of the cabinet.
+pub(crate) struct Cabinet {
+    identity: Identity,
+}
+
+impl Cabinet {
+    /// What people see as the name of the cabinet's profile.
+    pub(crate) const ID: &str = "gateway";
+
+    /// Returns the profile of a cabinet of this make.
+    pub(crate) fn new(config: &CabinetConfig) -> Self {
+        let identity = Identity {
+            manufacturer: Arc::clone(&config.manufacturer),
+            model_number: Arc::clone(&config.model_number),
+            device_type: "gateway".into(),
+            oui: "".into(),
+        };
+        Self { identity }
+    }
+}
+
+impl Profile for Cabinet {
+    fn id(&self) -> &str {
+        Self::ID
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn points(&self) -> &[Point] {
+        &[]
+    }
+
+    fn constants(&self) -> &[(Path, Value)] {
+        &[]
+    }
+
+    fn derivations(&self) -> &[Derivation] {
+        &[]
+    }
+
+    fn register_reads(&self) -> Option<(&[RegisterPoint], &ReadLimits)> {
+        None
+    }
+
+    fn decode(&self, _frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+        Err(DecodeError::Foreign {
+            profile: Self::ID.into(),
+        })
+    }
+
+    fn encode(&self, path: Path, _value: &Value) -> Result<Frame, EncodeError> {
+        Err(EncodeError::NotMapped {
+            profile: Self::ID.into(),
+            path,
+        })
+    }
+
+    fn commands(&self, _path: Path) -> bool {
+        false
+    }
+}

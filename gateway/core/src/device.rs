@@ -1,0 +1,441 @@
+//! One device: its frames become values with time and quality, and it is known which of them are news.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lwm2m_client::object::{ObjectTable, ResourceDefinition};
+use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Timestamp, Value, ValueType};
+
+use crate::Now;
+use crate::derive::derive;
+use crate::field::{Frame, Link, PointId, Reachability};
+use crate::output::Event;
+use crate::point::PointState;
+use crate::profile::{Decoded, PointClass, Profile, Rule};
+use crate::reading::Quality;
+use crate::tree::{Held, Key, Tree};
+
+/// A device of the gateway, or the cabinet itself.
+pub(crate) struct Device {
+    /// Its name in the configuration.
+    pub(crate) id: Arc<str>,
+    /// What people call it.
+    pub(crate) label: Arc<str>,
+    /// What kind of device it is.
+    pub(crate) profile: Arc<dyn Profile>,
+    /// How it is reached; none for the cabinet.
+    pub(crate) link: Option<Link>,
+    /// Its values.
+    pub(crate) tree: Tree,
+    /// Its points, as [`PointId`] counts them.
+    pub(crate) points: Vec<PointState>,
+    /// Whether it answers, and if not, why.
+    pub(crate) reachability: Option<Reachability>,
+    /// What it has sent.
+    pub(crate) traffic: Traffic,
+    derivations: Vec<Derived>,
+}
+
+/// What a device has sent so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    /// When its last frame came.
+    pub(crate) last_frame: Option<Instant>,
+    /// How many frames.
+    pub(crate) frames: u64,
+    /// How many of them its profile knows nothing of.
+    pub(crate) refused: u64,
+    /// How many values that cannot be.
+    pub(crate) faults: u64,
+}
+
+struct Derived {
+    target: Key,
+    value_type: ValueType,
+    rule: Rule,
+    sources: Vec<Key>,
+    quality: Quality,
+}
+
+/// What a frame, a time-out or a command changed in a device.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Values worth telling.
+    pub(crate) values: Vec<NewValue>,
+    /// Object instances whose quality is another than before.
+    pub(crate) requalified: BTreeSet<(ObjectId, InstanceId)>,
+    /// What a person should know.
+    pub(crate) events: Vec<Event>,
+}
+
+/// A value worth telling.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NewValue {
+    /// The resource.
+    pub(crate) key: Key,
+    /// Its value.
+    pub(crate) value: Value,
+    /// When it was measured.
+    pub(crate) time: Option<Timestamp>,
+    /// How it is hurried.
+    pub(crate) class: PointClass,
+}
+
+/// A path that a profile fills and the registry does not know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownResource(pub(crate) Path);
+
+/// Returns the key under which a resource is held, and its newest definition: a multiple resource always has a
+/// resource instance, a single one never.
+pub(crate) fn canonical(table: &ObjectTable, path: Path) -> Option<(Key, &ResourceDefinition)> {
+    let (o, i, r, ri) = crate::tree::key(path)?;
+    let definition = table.latest(o)?.resources.get(&r)?;
+    let ri = definition.multiple.then(|| ri.unwrap_or(ResourceInstanceId(0)));
+    Some(((o, i, r, ri), definition))
+}
+
+impl Device {
+    /// Returns a device that has said nothing yet; `intervals` overrides how often its points are measured.
+    pub(crate) fn new(
+        id: Arc<str>,
+        label: Arc<str>,
+        profile: Arc<dyn Profile>,
+        link: Option<Link>,
+        intervals: &BTreeMap<PointId, u64>,
+        table: &ObjectTable,
+    ) -> Result<Self, UnknownResource> {
+        let points = points(&*profile, intervals, table)?;
+        let derivations = derivations(&*profile, table)?;
+        let mut device = Self {
+            id,
+            label,
+            profile: Arc::clone(&profile),
+            link,
+            tree: Tree::default(),
+            points,
+            reachability: None,
+            traffic: Traffic::default(),
+            derivations,
+        };
+        for (path, value) in profile.constants() {
+            let (key, _) = canonical(table, *path).ok_or(UnknownResource(*path))?;
+            device.tree.put_constant(key, value.clone());
+        }
+        Ok(device)
+    }
+
+    /// Returns the objects that this device can have a value of, beside those that it has from the start.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        let derived = self.derivations.iter().map(|derived| derived.target.0);
+        self.points.iter().map(|point| point.key.0).chain(derived)
+    }
+
+    /// Takes a frame from the device.
+    pub(crate) fn handle_frame(&mut self, frame: &Frame, at: Now) -> News {
+        self.traffic.frames += 1;
+        self.traffic.last_frame = Some(at.instant);
+        let mut news = News::default();
+        match self.profile.decode(frame) {
+            Ok(decoded) => self.apply(decoded, at, &mut news),
+            Err(error) => {
+                self.traffic.refused += 1;
+                news.events.push(Event::FrameRefused {
+                    device: Arc::clone(&self.id),
+                    reason: error.to_string(),
+                });
+            }
+        }
+        news
+    }
+
+    /// Takes what was read back after a command; where that does not show the value `written`, it is held as it was
+    /// commanded, because the read-back has confirmed it.
+    pub(crate) fn apply_read_back(&mut self, frame: &Frame, written: Option<(Key, Value)>, at: Now) -> News {
+        let mut news = News::default();
+        // A profile need not understand what it reads back: the adapter has already compared it.
+        if let Ok(decoded) = self.profile.decode(frame) {
+            self.apply(decoded, at, &mut news);
+        }
+        let is_seen = |key| {
+            self.tree
+                .get(key)
+                .is_some_and(|held| held.received == Some(at.instant))
+        };
+        if let Some((key, value)) = written.filter(|(key, _)| !is_seen(*key)) {
+            let commanded = self.apply_written(key, value, Quality::Good, at);
+            news.values.extend(commanded.values);
+            news.requalified.extend(commanded.requalified);
+        }
+        news
+    }
+
+    /// Takes a value that was written to a resource that no point fills, so that it can be read.
+    pub(crate) fn apply_written(&mut self, key: Key, value: Value, quality: Quality, at: Now) -> News {
+        let mut news = News::default();
+        let before = self.qualities([key].into_iter());
+        let changed = self.tree.get(key).is_none_or(|held| held.value != value);
+        self.hold(key, value.clone(), quality, at);
+        if changed {
+            news.values.push(NewValue {
+                key,
+                value,
+                time: at.wall,
+                class: PointClass::Measurement,
+            });
+        }
+        self.requalify(BTreeSet::from([key]), &before, at, &mut news);
+        news
+    }
+
+    /// Takes what the link says of the device; says whether that is a change.
+    pub(crate) fn handle_reachability(&mut self, reachability: Reachability, at: Now) -> (bool, News) {
+        let changed = self.reachability.as_ref() != Some(&reachability);
+        let news = match &reachability {
+            Reachability::Reachable => News::default(),
+            // Nothing is measured any more: a silent device is as good as stale at once.
+            Reachability::Unreachable(_) => self.mark_stale(|_, _| true, at),
+        };
+        self.reachability = Some(reachability);
+        (changed, news)
+    }
+
+    /// Lowers the quality of what is too old.
+    pub(crate) fn handle_timeout(&mut self, at: Now) -> News {
+        self.mark_stale(
+            |point, held| {
+                let due = held.received.and_then(|received| point.stale_at(received));
+                due.is_some_and(|due| due <= at.instant)
+            },
+            at,
+        )
+    }
+
+    /// Returns when the next value is too old.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let due = |point: &PointState| {
+            let held = self
+                .tree
+                .get(point.key)
+                .filter(|held| held.quality > Quality::Stale)?;
+            point.stale_at(held.received?)
+        };
+        self.points.iter().filter_map(due).min()
+    }
+
+    fn apply(&mut self, decoded: Vec<(PointId, Decoded)>, at: Now, news: &mut News) {
+        let keys: BTreeSet<Key> = decoded
+            .iter()
+            .filter_map(|(id, _)| Some(self.points.get(usize::from(id.0))?.key))
+            .collect();
+        let before = self.qualities(self.derived_from(&keys).into_iter());
+        let mut touched = BTreeSet::new();
+        for (id, decoded) in decoded {
+            let key = match decoded {
+                Decoded::Value(value) => self.apply_value(id, value, at, news),
+                Decoded::Fault(reason) => self.apply_fault(id, reason, news),
+                Decoded::Absent => None,
+            };
+            touched.extend(key);
+        }
+        self.requalify(touched, &before, at, news);
+    }
+
+    fn apply_value(&mut self, id: PointId, value: Value, at: Now, news: &mut News) -> Option<Key> {
+        let point = self.points.get_mut(usize::from(id.0))?;
+        if let Some(reason) = misfit(&value, point.value_type) {
+            return self.apply_fault(id, reason, news);
+        }
+        point.faulty = false;
+        let (key, class) = (point.key, point.class);
+        if point.is_news(&value, at.instant) {
+            let (value, time) = (value.clone(), at.wall);
+            news.values.push(NewValue {
+                key,
+                value,
+                time,
+                class,
+            });
+        }
+        self.hold(key, value, Quality::Good, at);
+        Some(key)
+    }
+
+    fn apply_fault(&mut self, id: PointId, reason: String, news: &mut News) -> Option<Key> {
+        let point = self.points.get_mut(usize::from(id.0))?;
+        self.traffic.faults += 1;
+        if !std::mem::replace(&mut point.faulty, true) {
+            let name = self
+                .profile
+                .points()
+                .get(usize::from(id.0))
+                .map(|p| Arc::clone(&p.name));
+            news.events.push(Event::PointFault {
+                device: Arc::clone(&self.id),
+                point: name.unwrap_or_default(),
+                reason,
+            });
+        }
+        self.tree
+            .set_quality(point.key, Quality::Fault)
+            .then_some(point.key)
+    }
+
+    fn hold(&mut self, key: Key, value: Value, quality: Quality, at: Now) {
+        let (time, received) = (at.wall, Some(at.instant));
+        self.tree.put(
+            key,
+            Held {
+                value,
+                time,
+                received,
+                quality,
+            },
+        );
+    }
+
+    fn mark_stale(&mut self, is_due: impl Fn(&PointState, &Held) -> bool, at: Now) -> News {
+        let mut news = News::default();
+        let stale: BTreeSet<Key> = self
+            .points
+            .iter()
+            .filter(|point| {
+                let held = self.tree.get(point.key);
+                held.is_some_and(|held| held.quality > Quality::Stale && is_due(point, held))
+            })
+            .map(|point| point.key)
+            .collect();
+        let before = self.qualities(self.derived_from(&stale).into_iter());
+        for key in &stale {
+            self.tree.set_quality(*key, Quality::Stale);
+        }
+        self.requalify(stale, &before, at, &mut news);
+        news
+    }
+
+    /// Runs the derivations that depend on what was touched, and finds the instances whose quality differs.
+    fn requalify(
+        &mut self,
+        mut touched: BTreeSet<Key>,
+        before: &BTreeMap<(ObjectId, InstanceId), Option<Quality>>,
+        at: Now,
+        news: &mut News,
+    ) {
+        for index in 0..self.derivations.len() {
+            self.derive(index, &mut touched, at, news);
+        }
+        for (&(object, instance), quality) in before {
+            if self.tree.worst(object, instance) != *quality {
+                news.requalified.insert((object, instance));
+            }
+        }
+    }
+
+    fn derive(&mut self, index: usize, touched: &mut BTreeSet<Key>, at: Now, news: &mut News) {
+        let derived = &self.derivations[index];
+        if !derived.sources.iter().any(|source| touched.contains(source)) {
+            return;
+        }
+        let held: Option<Vec<&Held>> = derived.sources.iter().map(|key| self.tree.get(*key)).collect();
+        let Some(held) = held else { return };
+        let sources: Vec<&Value> = held.iter().map(|held| &held.value).collect();
+        let Some(value) = derive(derived.rule, &sources, derived.value_type) else {
+            return;
+        };
+        let quality = held
+            .iter()
+            .map(|held| held.quality)
+            .fold(derived.quality, Quality::min);
+        let time = held.iter().filter_map(|held| held.time).max();
+        let received = held.iter().filter_map(|held| held.received).max();
+        let key = derived.target;
+        let is_news = news.values.iter().any(|news| derived.sources.contains(&news.key))
+            && self.tree.get(key).is_none_or(|held| held.value != value);
+        if is_news {
+            let (value, class) = (value.clone(), PointClass::Measurement);
+            let time = time.or(at.wall);
+            news.values.push(NewValue {
+                key,
+                value,
+                time,
+                class,
+            });
+        }
+        self.tree.put(
+            key,
+            Held {
+                value,
+                time,
+                received,
+                quality,
+            },
+        );
+        touched.insert(key);
+    }
+
+    /// Returns these keys and all that is derived from them, directly or not.
+    fn derived_from(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let mut all = keys.clone();
+        for derived in &self.derivations {
+            if derived.sources.iter().any(|source| all.contains(source)) {
+                all.insert(derived.target);
+            }
+        }
+        all
+    }
+
+    fn qualities(
+        &self,
+        keys: impl Iterator<Item = Key>,
+    ) -> BTreeMap<(ObjectId, InstanceId), Option<Quality>> {
+        let instances: BTreeSet<_> = keys.map(|(o, i, ..)| (o, i)).collect();
+        instances
+            .into_iter()
+            .map(|(o, i)| ((o, i), self.tree.worst(o, i)))
+            .collect()
+    }
+}
+
+/// Says why a decoded value cannot stand in a resource of this type.
+fn misfit(value: &Value, value_type: ValueType) -> Option<String> {
+    if value.value_type() != value_type {
+        return Some(format!("{value} is a {}, not a {value_type}", value.value_type()));
+    }
+    value
+        .as_f64()
+        .is_some_and(|number| !number.is_finite())
+        .then(|| format!("{value} is no measured value"))
+}
+
+fn points(
+    profile: &dyn Profile,
+    intervals: &BTreeMap<PointId, u64>,
+    table: &ObjectTable,
+) -> Result<Vec<PointState>, UnknownResource> {
+    let state = |(id, point): (u16, &crate::profile::Point)| {
+        let typed = canonical(table, point.path).and_then(|(key, d)| Some((key, d.value_type?)));
+        let (key, value_type) = typed.ok_or(UnknownResource(point.path))?;
+        let every_ms = intervals.get(&PointId(id)).copied().unwrap_or(point.every_ms);
+        Ok(PointState::new(point, key, value_type, every_ms))
+    };
+    (0..).zip(profile.points()).map(state).collect()
+}
+
+fn derivations(profile: &dyn Profile, table: &ObjectTable) -> Result<Vec<Derived>, UnknownResource> {
+    let derived = |derivation: &crate::profile::Derivation| {
+        let typed = canonical(table, derivation.target).and_then(|(key, d)| Some((key, d.value_type?)));
+        let (target, value_type) = typed.ok_or(UnknownResource(derivation.target))?;
+        let source = |path: &Path| {
+            let (key, _) = canonical(table, *path).ok_or(UnknownResource(*path))?;
+            Ok(key)
+        };
+        Ok(Derived {
+            target,
+            value_type,
+            rule: derivation.rule,
+            sources: derivation.sources.iter().map(source).collect::<Result<_, _>>()?,
+            quality: derivation.quality,
+        })
+    };
+    profile.derivations().iter().map(derived).collect()
+}

@@ -1,0 +1,160 @@
+//! The gateway as a whole: what comes in is told with `handle_*`, what must go out is asked for with `poll_*`.
+//!
+//! ```text
+//!  field ── handle_uplink, handle_reachability, handle_delivery ─► devices ─► endpoints ─► Output::Transmit ─► servers
+//!  field ◄─ Output::Downlink, Output::Interest ◄── commands ◄──── endpoints ◄── handle_datagram ────────────── servers
+//! ```
+//! This file is the front: it hands each input to the part that it belongs to. No IO, no clock, no lock.
+
+mod commands;
+mod endpoints;
+mod interest;
+mod report;
+mod setup;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lwm2m_client::object::ObjectTable;
+
+pub use commands::CommandError;
+
+use crate::Now;
+use crate::command::Commands;
+use crate::device::{Device, News};
+use crate::endpoint::{Account, Endpoint};
+use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
+use crate::output::{EndpointId, Event, Output};
+use crate::timer::{Timer, TimerTable};
+
+/// The gateway: devices, servers, and everything between.
+///
+/// After each call of a `handle_*` method or an order ([`command`](Self::command), [`update`](Self::update), …) call
+/// [`poll_output`](Self::poll_output) until it returns none and carry out what it gives, in that order; then wait for
+/// the next input, at most until [`poll_timeout`](Self::poll_timeout), and call
+/// [`handle_timeout`](Self::handle_timeout) at that time.
+pub struct Gateway {
+    name: Arc<str>,
+    table: Arc<ObjectTable>,
+    answer_within: Duration,
+    /// The cabinet first, then the devices in the order of the configuration.
+    devices: Vec<Device>,
+    links: BTreeMap<Link, usize>,
+    accounts: Vec<Account>,
+    /// Server by server, in each the devices in their order: the place is the [`EndpointId`].
+    endpoints: Vec<Endpoint>,
+    commands: Commands,
+    timers: TimerTable,
+    outputs: VecDeque<Output>,
+}
+
+impl Gateway {
+    /// Takes a frame from a device.
+    pub fn handle_uplink(&mut self, uplink: Uplink) {
+        let Some(&device) = self.links.get(&uplink.link) else {
+            return self.event(Event::FrameOfStranger { link: uplink.link });
+        };
+        let now = uplink.received;
+        let news = self.devices[device].handle_frame(&uplink.frame, now);
+        self.hear(device, now);
+        self.spread(device, news, now);
+    }
+
+    /// Takes whether a device answers.
+    pub fn handle_reachability(&mut self, link: &Link, reachability: Reachability, now: Now) {
+        let Some(&index) = self.links.get(link) else {
+            return;
+        };
+        let device = &mut self.devices[index];
+        let id = Arc::clone(&device.id);
+        let event = match &reachability {
+            Reachability::Reachable => Event::DeviceReachable { device: id },
+            Reachability::Unreachable(reason) => Event::DeviceUnreachable {
+                device: id,
+                reason: reason.clone(),
+            },
+        };
+        let (changed, news) = device.handle_reachability(reachability, now);
+        if changed {
+            self.event(event);
+        }
+        self.spread(index, news, now);
+    }
+
+    /// Takes what became of a downlink.
+    pub fn handle_delivery(&mut self, id: DownlinkId, delivery: Delivery, now: Now) {
+        self.deliver(id, delivery, now);
+    }
+
+    /// Takes a datagram from the server of an endpoint.
+    pub fn handle_datagram(&mut self, endpoint: EndpointId, datagram: &[u8], now: Now) {
+        let Some(index) = self.index(endpoint) else { return };
+        self.with_client(index, now, |client, view| {
+            client.handle_datagram(datagram, view, now.instant)
+        });
+        self.pump(index, now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.instant) {
+            match timer {
+                Timer::Start(account) => self.start_next(account, now),
+                Timer::Endpoint(id) => self.wake(id, now),
+                Timer::Stale(device) => self.grow_stale(device, now),
+                Timer::Command(id) => self.command_is_due(id, now),
+            }
+        }
+    }
+
+    /// Returns the next thing to do or to know; in the order in which it came about.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A device that sends is reachable, whatever its link last said.
+    fn hear(&mut self, index: usize, now: Now) {
+        let link = self.devices[index].link.clone();
+        if let Some(link) = link.filter(|_| self.devices[index].reachability != Some(Reachability::Reachable))
+        {
+            self.handle_reachability(&link, Reachability::Reachable, now);
+        }
+    }
+
+    /// Tells every server what is new of a device.
+    fn spread(&mut self, device: usize, mut news: News, now: Now) {
+        for event in news.events.drain(..) {
+            self.event(event);
+        }
+        let timer = Timer::Stale(device);
+        self.timers.set(timer, self.devices[device].poll_timeout());
+        for index in self.endpoints_of(device) {
+            self.tell(index, &news, now);
+        }
+    }
+
+    fn grow_stale(&mut self, device: usize, now: Now) {
+        let news = self.devices[device].handle_timeout(now);
+        self.spread(device, news, now);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn index(&self, endpoint: EndpointId) -> Option<usize> {
+        let index = usize::try_from(endpoint.0).ok()?;
+        (index < self.endpoints.len()).then_some(index)
+    }
+
+    fn endpoints_of(&self, device: usize) -> impl Iterator<Item = usize> + use<> {
+        let (each, count) = (self.devices.len(), self.accounts.len());
+        (0..count).map(move |account| account * each + device)
+    }
+}

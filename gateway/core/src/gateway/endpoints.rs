@@ -1,0 +1,221 @@
+//! The servers' side of the gateway: clients are started, woken, told of news, and heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lwm2m_client::client::{self, Client};
+
+use crate::Now;
+use crate::device::News;
+use crate::endpoint::changed_paths;
+use crate::gateway::Gateway;
+use crate::output::{DropReason, EndpointId, Event, Output};
+use crate::timer::Timer;
+use crate::view::View;
+
+impl Gateway {
+    /// Leaves the servers: all, or one by its name, with all devices, or one by its id. Returns how many endpoints
+    /// that are.
+    pub fn deregister(&mut self, account: Option<&str>, device: Option<&str>, now: Now) -> usize {
+        let chosen = self.chosen(account, device);
+        for &index in &chosen {
+            let endpoint = &mut self.endpoints[index];
+            let account = endpoint.account;
+            endpoint.client.deregister(now.instant);
+            self.accounts[account].waiting.retain(|waiting| *waiting != index);
+            self.pump(index, now);
+        }
+        chosen.len()
+    }
+
+    /// Registers again what was de-registered; chosen as for [`deregister`](Self::deregister).
+    pub fn register(&mut self, account: Option<&str>, device: Option<&str>, now: Now) -> usize {
+        let chosen = self.chosen(account, device);
+        for &index in &chosen {
+            self.start(index, now);
+        }
+        chosen.len()
+    }
+
+    /// Sends an Update at once; chosen as for [`deregister`](Self::deregister).
+    pub fn update(&mut self, account: Option<&str>, device: Option<&str>, now: Now) -> usize {
+        let chosen = self.chosen(account, device);
+        for &index in &chosen {
+            self.endpoints[index].client.update(now.instant);
+            self.pump(index, now);
+        }
+        chosen.len()
+    }
+
+    /// Lets the next endpoint of an account register, and sees to the one after it.
+    pub(super) fn start_next(&mut self, account: usize, now: Now) {
+        let Some(index) = self.accounts[account].waiting.pop_front() else {
+            return;
+        };
+        let pause = Duration::from_secs(1) / self.accounts[account].config.registrations_per_sec.max(1);
+        let more = !self.accounts[account].waiting.is_empty();
+        self.timers
+            .set(Timer::Start(account), more.then(|| now.instant + pause));
+        self.start(index, now);
+    }
+
+    /// Does what is due at an endpoint.
+    pub(super) fn wake(&mut self, id: EndpointId, now: Now) {
+        let Some(index) = self.index(id) else { return };
+        if self.endpoints[index].take_listing_due(now.instant) {
+            self.with_client(index, now, |client, view| {
+                client.handle_instances_changed(view, now.instant)
+            });
+        }
+        self.with_client(index, now, |client, view| {
+            client.handle_timeout(view, now.instant)
+        });
+        self.pump(index, now);
+    }
+
+    /// Tells an endpoint what is new of its device.
+    pub(super) fn tell(&mut self, index: usize, news: &News, now: Now) {
+        // First what is owed under the present listing: a new instance owes all its values anyway.
+        let dropped = self.owe(index, news, now) + self.relist(index, now);
+        self.tell_dropped(index, Some((dropped, DropReason::QueueFull)));
+        let paths = changed_paths(news);
+        if !paths.is_empty() {
+            self.with_client(index, now, |client, view| {
+                client.handle_changed(&paths, view, now.instant)
+            });
+        }
+        self.pump(index, now);
+    }
+
+    /// Brings an endpoint's listing up to date; says how many older readings had to go.
+    pub(super) fn relist(&mut self, index: usize, now: Now) -> usize {
+        let endpoint = &mut self.endpoints[index];
+        let shown = &self.accounts[endpoint.account].shown;
+        endpoint.relist(&self.devices[endpoint.device], shown, now)
+    }
+
+    /// Works off what an endpoint's client has to say and to send.
+    pub(super) fn pump(&mut self, index: usize, now: Now) {
+        loop {
+            while let Some(event) = self.endpoints[index].client.poll_event() {
+                self.hear_client(index, event, now);
+            }
+            let dropped = self.endpoints[index].flush(now.instant);
+            self.tell_dropped(index, dropped);
+            let Some(event) = self.endpoints[index].client.poll_event() else {
+                break;
+            };
+            self.hear_client(index, event, now);
+        }
+        let endpoint = id(index);
+        while let Some(datagram) = self.endpoints[index].client.poll_transmit() {
+            self.outputs.push_back(Output::Transmit { endpoint, datagram });
+        }
+        let due = self.endpoints[index].poll_timeout();
+        self.timers.set(Timer::Endpoint(endpoint), due);
+    }
+
+    /// Calls a client together with what it reads from.
+    pub(super) fn with_client<R>(
+        &mut self,
+        index: usize,
+        now: Now,
+        call: impl FnOnce(&mut Client, &View<'_>) -> R,
+    ) -> R {
+        let endpoint = &mut self.endpoints[index];
+        let view = View {
+            device: &self.devices[endpoint.device],
+            shown: &self.accounts[endpoint.account].shown,
+            listing: &endpoint.listing,
+            wall: now.wall,
+        };
+        call(&mut endpoint.client, &view)
+    }
+
+    fn start(&mut self, index: usize, now: Now) {
+        self.endpoints[index].is_started = true;
+        self.with_client(index, now, |client, view| client.start(view, now.instant));
+        self.pump(index, now);
+    }
+
+    fn owe(&mut self, index: usize, news: &News, now: Now) -> usize {
+        let endpoint = &mut self.endpoints[index];
+        let shown = &self.accounts[endpoint.account].shown;
+        endpoint.owe(news, &self.devices[endpoint.device], shown, now)
+    }
+
+    fn hear_client(&mut self, index: usize, event: client::Event, now: Now) {
+        let endpoint = id(index);
+        match event {
+            client::Event::Registered { location } => self.hear_registered(index, location),
+            client::Event::RegistrationFailed { reason, .. } => {
+                self.endpoints[index].last_error = Some(reason.clone());
+                self.event(Event::RegistrationFailed { endpoint, reason });
+            }
+            client::Event::Updated => self.endpoints[index].outbox.resume(),
+            client::Event::Lost { reason } => {
+                self.endpoints[index].location = None;
+                self.endpoints[index].last_error = Some(reason.clone());
+                self.event(Event::RegistrationLost { endpoint, reason });
+            }
+            client::Event::Deregistered => {
+                self.endpoints[index].location = None;
+                self.event(Event::Deregistered { endpoint });
+            }
+            client::Event::Operation { id, operation } => self.operate(index, id, operation, now),
+            client::Event::SendFinished { id, outcome } => {
+                let dropped = self.endpoints[index].handle_send_finished(id, outcome, now.instant);
+                self.tell_dropped(index, dropped);
+            }
+            client::Event::ObservationsChanged => self.tell_interest(self.endpoints[index].device),
+            client::Event::Malformed { reason } => {
+                self.event(Event::ServerMessageRefused { endpoint, reason });
+            }
+            client::Event::Refused {
+                method,
+                path,
+                code,
+                reason,
+            } => {
+                let reason = format!("{method} {path} answered with {code}: {reason}");
+                self.event(Event::ServerMessageRefused { endpoint, reason });
+            }
+        }
+    }
+
+    fn hear_registered(&mut self, index: usize, location: String) {
+        let endpoint = &mut self.endpoints[index];
+        endpoint.location = Some(location.clone());
+        endpoint.last_error = None;
+        endpoint.sends = self.accounts[endpoint.account].config.send;
+        endpoint.outbox.resume();
+        let endpoint = id(index);
+        self.event(Event::Registered { endpoint, location });
+    }
+
+    fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>) {
+        let endpoint = id(index);
+        if let Some((count, reason)) = dropped.filter(|(count, _)| *count > 0) {
+            self.event(Event::ReadingsDropped {
+                endpoint,
+                count,
+                reason,
+            });
+        }
+    }
+
+    fn chosen(&self, account: Option<&str>, device: Option<&str>) -> Vec<usize> {
+        let is = |wanted: Option<&str>, name: &Arc<str>| wanted.is_none_or(|wanted| wanted == &**name);
+        let fits = |index: &usize| {
+            let endpoint = &self.endpoints[*index];
+            is(account, &self.accounts[endpoint.account].config.name)
+                && is(device, &self.devices[endpoint.device].id)
+        };
+        (0..self.endpoints.len()).filter(fits).collect()
+    }
+}
+
+/// Returns the name of the endpoint at a place: there are at most [`crate::limits::MAX_ENDPOINTS`].
+pub(super) fn id(index: usize) -> EndpointId {
+    EndpointId(u32::try_from(index).expect("the number of endpoints is bounded far below 2^32"))
+}

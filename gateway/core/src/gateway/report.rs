@@ -1,0 +1,143 @@
+//! What the gateway tells of its state.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lwm2m_client::Path;
+
+use crate::Now;
+use crate::cabinet::Cabinet;
+use crate::device::Device;
+use crate::field::{PointId, Reachability};
+use crate::gateway::{Gateway, endpoints};
+use crate::status::{DeviceStatus, EndpointStatus, PointValue};
+use crate::tree::{self, Held, Key};
+
+impl Gateway {
+    /// Returns the name of the cabinet.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Returns every endpoint, server by server.
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        (0..self.endpoints.len())
+            .map(|index| self.endpoint_status(index))
+            .collect()
+    }
+
+    /// Returns every device, the cabinet first.
+    pub fn devices(&self, now: Now) -> Vec<DeviceStatus> {
+        self.devices
+            .iter()
+            .map(|device| device_status(device, now.instant))
+            .collect()
+    }
+
+    /// Returns the values of a device in the newest model: its points in their order, also those without a value,
+    /// then what else it has. None where there is no such device.
+    pub fn values(&self, device: &str, now: Now) -> Option<Vec<PointValue>> {
+        let device = self.devices.iter().find(|known| &*known.id == device)?;
+        let points = device
+            .points
+            .iter()
+            .zip(device.profile.points())
+            .map(|(state, point)| {
+                let (name, unit) = (Arc::clone(&point.name), Arc::clone(&point.unit));
+                point_value(name, unit, state.key, device.tree.get(state.key), now.instant)
+            });
+        let is_point = |key: Key| device.points.iter().any(|point| point.key == key);
+        let others = device
+            .tree
+            .iter()
+            .filter(|(key, _)| !is_point(*key))
+            .map(|(key, held)| {
+                let (name, unit) = self.registry_names(key);
+                point_value(name, unit, key, Some(held), now.instant)
+            });
+        Some(points.chain(others).collect())
+    }
+
+    /// Returns a point of a device by its name, and the resource that it fills.
+    pub fn point(&self, device: &str, name: &str) -> Option<(PointId, Path)> {
+        let device = self.devices.iter().find(|known| &*known.id == device)?;
+        let mut points = (0..).zip(device.profile.points());
+        let (id, _) = points.find(|(_, point)| &*point.name == name)?;
+        Some((PointId(id), tree::path(device.points.get(usize::from(id))?.key)))
+    }
+
+    fn endpoint_status(&self, index: usize) -> EndpointStatus {
+        let endpoint = &self.endpoints[index];
+        let account = &self.accounts[endpoint.account].config;
+        EndpointStatus {
+            id: endpoints::id(index),
+            account: Arc::clone(&account.name),
+            server_uri: Arc::clone(&account.server_uri),
+            name: Arc::clone(&endpoint.name),
+            device: Arc::clone(&self.devices[endpoint.device].id),
+            state: endpoint.state(),
+            location: endpoint.location.clone(),
+            last_error: endpoint.last_error.clone(),
+            observations: endpoint.client.observed().len(),
+            queued: endpoint.outbox.len(),
+            delivered: endpoint.outbox.delivered,
+            dropped: endpoint.outbox.dropped,
+        }
+    }
+
+    fn registry_names(&self, (object, _, resource, _): Key) -> (Arc<str>, Arc<str>) {
+        let definition = self
+            .table
+            .latest(object)
+            .and_then(|object| object.resources.get(&resource));
+        definition.map_or_else(Default::default, |d| {
+            (d.name.as_str().into(), d.unit.as_str().into())
+        })
+    }
+}
+
+fn device_status(device: &Device, now: Instant) -> DeviceStatus {
+    let (reachable, unreachable_because) = match &device.reachability {
+        None => (None, None),
+        Some(Reachability::Reachable) => (Some(true), None),
+        Some(Reachability::Unreachable(reason)) => (Some(false), Some(reason.clone())),
+    };
+    DeviceStatus {
+        id: Arc::clone(&device.id),
+        label: Arc::clone(&device.label),
+        profile: if device.link.is_some() {
+            device.profile.id().into()
+        } else {
+            Cabinet::ID.into()
+        },
+        link: device.link.clone(),
+        reachable,
+        unreachable_because,
+        last_frame_age_ms: device.traffic.last_frame.map(|at| age_ms(at, now)),
+        frames: device.traffic.frames,
+        frames_refused: device.traffic.refused,
+        faults: device.traffic.faults,
+        instances: device
+            .tree
+            .instances()
+            .into_iter()
+            .map(|(o, i)| Path::Instance(o, i))
+            .collect(),
+    }
+}
+
+fn point_value(name: Arc<str>, unit: Arc<str>, key: Key, held: Option<&Held>, now: Instant) -> PointValue {
+    PointValue {
+        name,
+        path: tree::path(key),
+        value: held.map(|held| held.value.clone()),
+        unit,
+        time: held.and_then(|held| held.time),
+        age_ms: held.and_then(|held| held.received).map(|at| age_ms(at, now)),
+        quality: held.map(|held| held.quality),
+    }
+}
+
+fn age_ms(at: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,65 @@
+//! Every bound of the gateway, and why it is where it is.
+
+use std::time::Duration;
+
+/// Devices times servers. A cabinet serves dozens of devices, a lamp street a thousand; 10,000 clients in one process
+/// are the most that its memory and one thread are made for.
+pub const MAX_ENDPOINTS: usize = 10_000;
+
+/// Readings that wait in memory for all servers together: about 10 MiB.
+pub const MAX_QUEUED_READINGS: usize = 65_536;
+
+/// Readings that wait for one endpoint however few there are: four hours of one value a second.
+pub const MAX_QUEUED_READINGS_PER_ENDPOINT: usize = 16_384;
+
+/// Readings in one Send: about 1 KiB in SenML CBOR, what servers of unknown make take without block-wise transfer.
+pub const MAX_READINGS_PER_SEND: usize = 64;
+
+/// Commands that wait for a device, of all devices.
+pub const MAX_COMMANDS: usize = 256;
+
+/// Commands that wait for one device: a bus that takes a second for each would keep a later one waiting too long.
+pub const MAX_COMMANDS_PER_DEVICE: usize = 16;
+
+/// Values in one Write: the longest object has 66 resources.
+pub const MAX_WRITES_PER_COMMAND: usize = 128;
+
+/// How long after its answer a command still hears what became of its downlink; nobody is waiting by then, but the
+/// audit log wants to know.
+pub const LATE_DELIVERY: Duration = Duration::from_secs(60);
+
+/// Seconds after which a server may try again when too many commands are open.
+pub const BUSY_RETRY_SECS: u32 = 2;
+
+/// How long changes of the object list are gathered before servers are told: a meter's first values come in several
+/// frames, and one Update is enough for all of them.
+pub const LISTING_SETTLES: Duration = Duration::from_millis(500);
+
+/// The shortest interval that an observation can ask a device for, unless the profile has a shorter one itself.
+pub const FASTEST_INTEREST_MS: u64 = 1_000;
+
+/// The first pause after a Send that a server did not take, doubled at each further one.
+pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The longest such pause.
+pub const MAX_SEND_BACKOFF: Duration = Duration::from_secs(300);
+
+/// How many readings may wait for one endpoint where there are so many of them.
+pub fn queued_readings(endpoints: usize) -> usize {
+    (MAX_QUEUED_READINGS / endpoints.max(1))
+        .clamp(MAX_READINGS_PER_SEND / 8, MAX_QUEUED_READINGS_PER_ENDPOINT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_queues_together_stay_within_the_bound() {
+        for endpoints in [0, 1, 3, 100, 1_000, MAX_ENDPOINTS] {
+            let each = queued_readings(endpoints);
+            assert!(each > 0 && each <= MAX_QUEUED_READINGS_PER_ENDPOINT);
+            assert!(endpoints * each <= MAX_QUEUED_READINGS.max(endpoints * 8));
+        }
+    }
+}

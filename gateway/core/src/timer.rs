@@ -1,0 +1,79 @@
+//! When to do what: one deadline for each thing that waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::output::{CommandId, EndpointId};
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// When to let the next endpoint of an account register.
+    Start(usize),
+    /// When an endpoint has something to do: its client, its queue, a new object list.
+    Endpoint(EndpointId),
+    /// When a value of a device becomes too old.
+    Stale(usize),
+    /// When a command must be answered, or is forgotten.
+    Command(CommandId),
+}
+
+/// Deadlines, at most one for each [`Timer`].
+#[derive(Debug, Default)]
+pub(crate) struct TimerTable {
+    by_time: BTreeSet<(Instant, Timer)>,
+    by_timer: BTreeMap<Timer, Instant>,
+}
+
+impl TimerTable {
+    /// Sets a deadline, or with none takes it away.
+    pub(crate) fn set(&mut self, timer: Timer, due: Option<Instant>) {
+        let before = match due {
+            Some(due) => self.by_timer.insert(timer, due),
+            None => self.by_timer.remove(&timer),
+        };
+        if before == due {
+            return;
+        }
+        if let Some(before) = before {
+            self.by_time.remove(&(before, timer));
+        }
+        if let Some(due) = due {
+            self.by_time.insert((due, timer));
+        }
+    }
+
+    /// Returns the earliest deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.by_time.first().map(|(due, _)| *due)
+    }
+
+    /// Takes the earliest deadline that has come, the earliest first.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        let (due, timer) = self.by_time.first().copied().filter(|(due, _)| *due <= now)?;
+        self.by_time.remove(&(due, timer));
+        self.by_timer.remove(&timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_timer_has_one_deadline_and_the_last_one_set_counts() {
+        let (mut timers, start) = (TimerTable::default(), crate::testing::start().instant);
+        let at = |secs| start + Duration::from_secs(secs);
+        timers.set(Timer::Stale(1), Some(at(5)));
+        timers.set(Timer::Start(0), Some(at(3)));
+        timers.set(Timer::Stale(1), Some(at(2)));
+        assert_eq!(timers.next(), Some(at(2)));
+        assert_eq!(timers.pop_due(at(2)), Some(Timer::Stale(1)));
+        assert_eq!(timers.pop_due(at(2)), None);
+        timers.set(Timer::Start(0), None);
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -34,14 +34,22 @@ impl Cabinet {
         let leshan = start_leshan(port, &models)?;
         write_configuration(folder.path(), model, port)?;
         let gateway = start_gateway(folder.path())?;
-        Ok(Self { leshan, units, gateway, _line: line, folder, next_request: 0 })
+        Ok(Self {
+            leshan,
+            units,
+            gateway,
+            _line: line,
+            folder,
+            next_request: 0,
+        })
     }
 
     /// Waits for the registration of an endpoint and returns it.
     pub(crate) fn registered(&mut self, endpoint: &str) -> anyhow::Result<Value> {
-        self.leshan.wait_for(&format!("registration of {endpoint}"), START_WITHIN, |line| {
-            line["event"] == "registered" && line["endpoint"] == endpoint
-        })
+        self.leshan
+            .wait_for(&format!("registration of {endpoint}"), START_WITHIN, |line| {
+                line["event"] == "registered" && line["endpoint"] == endpoint
+            })
     }
 
     /// Sends one request through the server and returns the answer.
@@ -51,18 +59,29 @@ impl Cabinet {
         request["id"] = json!(id);
         request["endpoint"] = json!(endpoint);
         self.leshan.say(&request)?;
-        self.leshan.wait_for(&format!("answer to {request}"), START_WITHIN, |line| line["id"] == id)
+        self.leshan
+            .wait_for(&format!("answer to {request}"), START_WITHIN, |line| {
+                line["id"] == id
+            })
     }
 
     /// Waits until a read of `path` succeeds: an instance appears once all its mandatory values have been polled.
-    pub(crate) fn read_when_there(&mut self, endpoint: &str, path: &str, format: &str) -> anyhow::Result<Value> {
+    pub(crate) fn read_when_there(
+        &mut self,
+        endpoint: &str,
+        path: &str,
+        format: &str,
+    ) -> anyhow::Result<Value> {
         let deadline = Instant::now() + START_WITHIN;
         loop {
             let answer = self.ask(endpoint, json!({"op": "read", "path": path, "format": format}))?;
             if answer["status"] == 205 {
                 return Ok(answer);
             }
-            ensure!(Instant::now() < deadline, "{path} of {endpoint} did not appear: {answer}");
+            ensure!(
+                Instant::now() < deadline,
+                "{path} of {endpoint} did not appear: {answer}"
+            );
         }
     }
 
@@ -75,7 +94,8 @@ impl Cabinet {
                 [(bits >> 16) as u16, bits as u16]
             })
             .collect();
-        self.ask_units(&json!({"set": {"unit": 1, "address": address, "words": words}})).map(drop)
+        self.ask_units(&json!({"set": {"unit": 1, "address": address, "words": words}}))
+            .map(drop)
     }
 
     /// Returns the coils of a board as the board itself sees them.
@@ -93,7 +113,12 @@ impl Cabinet {
     }
 
     /// Repeats a request until it is answered with `status`, and returns that answer.
-    pub(crate) fn wait_for_code(&mut self, endpoint: &str, request: Value, status: u64) -> anyhow::Result<Value> {
+    pub(crate) fn wait_for_code(
+        &mut self,
+        endpoint: &str,
+        request: Value,
+        status: u64,
+    ) -> anyhow::Result<Value> {
         let deadline = Instant::now() + START_WITHIN;
         loop {
             let answer = self.ask(endpoint, request.clone())?;
@@ -106,7 +131,10 @@ impl Cabinet {
 
     fn ask_units(&mut self, request: &Value) -> anyhow::Result<Value> {
         self.units.say(request)?;
-        self.units.wait_for(&format!("answer to {request}"), START_WITHIN, |line| line.get("ready").is_none())
+        self.units
+            .wait_for(&format!("answer to {request}"), START_WITHIN, |line| {
+                line.get("ready").is_none()
+            })
     }
 
     /// Runs a command of the gateway's CLI against the running daemon and returns its JSON.
@@ -116,7 +144,11 @@ impl Cabinet {
             .args(["--json", "--config"])
             .arg(self.folder.path().join("gateway.toml"))
             .output()?;
-        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
@@ -154,7 +186,12 @@ impl Drop for Process {
 /// Two ends of a serial line in `folder`: `units` and `gateway`.
 fn serial_line(folder: &Path) -> anyhow::Result<Process> {
     let end = |name: &str| format!("pty,raw,echo=0,link={}", folder.join(name).display());
-    let process = Process(Command::new("socat").args([end("units"), end("gateway")]).spawn().context("socat")?);
+    let process = Process(
+        Command::new("socat")
+            .args([end("units"), end("gateway")])
+            .spawn()
+            .context("socat")?,
+    );
     let deadline = Instant::now() + START_WITHIN;
     while !(folder.join("units").exists() && folder.join("gateway").exists()) {
         ensure!(Instant::now() < deadline, "socat made no pty");
@@ -177,7 +214,11 @@ fn export_models(folder: &Path, model: &str) -> anyhow::Result<()> {
         .arg(folder)
         .args(["--model", model])
         .output()?;
-    ensure!(output.status.success(), "objects export: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "objects export: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -252,10 +293,16 @@ fn start_gateway(folder: &Path) -> anyhow::Result<Process> {
 /// The binary that was built beside this test: `target/<profile>/ucifi-gateway`.
 fn gateway_binary() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("a test runs from target/<profile>/deps")?;
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .context("a test runs from target/<profile>/deps")?;
     let binary = folder.join("ucifi-gateway");
     if !binary.exists() {
-        bail!("{} is missing: run cargo build -p ucifi-gateway first", binary.display());
+        bail!(
+            "{} is missing: run cargo build -p ucifi-gateway first",
+            binary.display()
+        );
     }
     Ok(binary)
 }

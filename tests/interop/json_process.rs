@@ -37,7 +37,13 @@ impl JsonProcess {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, input, lines, passed_over: VecDeque::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            input,
+            lines,
+            passed_over: VecDeque::new(),
+        })
     }
 
     pub(crate) fn say(&mut self, request: &Value) -> anyhow::Result<()> {
@@ -62,7 +68,11 @@ impl JsonProcess {
                 Ok(line) if fits(&line) => return Ok(line),
                 Ok(line) => self.passed_over.push_back(line),
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("{}: no {what} within {within:?}; it said {:#?}", self.name, self.passed_over)
+                    bail!(
+                        "{}: no {what} within {within:?}; it said {:#?}",
+                        self.name,
+                        self.passed_over
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("{} ended while waiting for {what}", self.name),
             }

@@ -66,11 +66,16 @@ fn close(seen: f64, expected: f64) -> bool {
 
 /// Checks every expected value that lies below `path` in an answer.
 fn check_values(answer: &Value, path: &str, least: usize) {
-    let below = EXPECTED.iter().filter(|(at, _)| *at == path || at.starts_with(&format!("{path}/")));
+    let below = EXPECTED
+        .iter()
+        .filter(|(at, _)| *at == path || at.starts_with(&format!("{path}/")));
     let mut checked = 0;
     for (at, expected) in below {
         let seen = number(&answer["values"][*at]);
-        assert!(close(seen, *expected), "{at}: the server read {seen}, the register holds {expected}");
+        assert!(
+            close(seen, *expected),
+            "{at}: the server read {seen}, the register holds {expected}"
+        );
         checked += 1;
     }
     assert!(checked >= least, "only {checked} values below {path}: {answer}");
@@ -88,14 +93,22 @@ fn check_model(model: &str, versions: [(&str, Option<&str>); 3]) -> anyhow::Resu
             check_values(&answer, path, least);
         }
     }
-    let registration = cabinet.leshan.wait_for("a full registration", Duration::from_secs(30), |line| {
-        line["endpoint"] == "cab-17-meter" && line["links"].to_string().contains("</3421/2>")
-    })?;
+    let registration = cabinet
+        .leshan
+        .wait_for("a full registration", Duration::from_secs(30), |line| {
+            line["endpoint"] == "cab-17-meter" && line["links"].to_string().contains("</3421/2>")
+        })?;
     let links = registration["links"].to_string();
     for (object, version) in versions {
         match version {
-            Some(version) => assert!(links.contains(&format!("<{object}>;ver={version}")), "{object} in {links}"),
-            None => assert!(!links.contains(&format!("<{object}>;ver=")), "{object} in {links}"),
+            Some(version) => assert!(
+                links.contains(&format!("<{object}>;ver={version}")),
+                "{object} in {links}"
+            ),
+            None => assert!(
+                !links.contains(&format!("<{object}>;ver=")),
+                "{object} in {links}"
+            ),
         }
     }
     Ok(())
@@ -108,12 +121,18 @@ fn under_model_2020_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
 
 #[test]
 fn under_model_2023_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
-    check_model("2023", [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))])
+    check_model(
+        "2023",
+        [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))],
+    )
 }
 
 #[test]
 fn under_model_2026_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
-    check_model("2026", [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))])
+    check_model(
+        "2026",
+        [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))],
+    )
 }
 
 #[test]
@@ -121,19 +140,29 @@ fn an_observed_value_notifies_within_a_second_of_the_poll_that_saw_it_change() -
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-meter")?;
     cabinet.read_when_there("cab-17-meter", "/3421/0/1", "TLV")?;
-    let observed = cabinet.ask("cab-17-meter", json!({"op": "observe", "path": "/3421/0/1", "format": "SENML_CBOR"}))?;
+    let observed = cabinet.ask(
+        "cab-17-meter",
+        json!({"op": "observe", "path": "/3421/0/1", "format": "SENML_CBOR"}),
+    )?;
     assert_eq!(observed["status"], 205, "{observed}");
     cabinet.leshan.forget();
     cabinet.set_meter(0, &[241.5])?;
-    let notified = cabinet.leshan.wait_for("a notification", Duration::from_secs(20), |line| {
-        line["event"] == "notification" && number(&line["value"]) == 241.5
-    })?;
+    let notified = cabinet
+        .leshan
+        .wait_for("a notification", Duration::from_secs(20), |line| {
+            line["event"] == "notification" && number(&line["value"]) == 241.5
+        })?;
     let values = cabinet.cli(&["read", "meter", "/3421/0/1"])?;
-    let measured = values[0]["time_ms"].as_i64().or_else(|| values["time_ms"].as_i64());
+    let measured = values[0]["time_ms"]
+        .as_i64()
+        .or_else(|| values["time_ms"].as_i64());
     let measured = measured.unwrap_or_else(|| panic!("no time in {values}"));
     let received = notified["received_ms"].as_i64().unwrap_or(i64::MAX);
     // The value may have been polled again since; its first sighting is not later than that.
-    assert!(received - measured < 1000, "polled at {measured}, received at {received}");
+    assert!(
+        received - measured < 1000,
+        "polled at {measured}, received at {received}"
+    );
     Ok(())
 }
 
@@ -143,11 +172,20 @@ fn a_write_switches_the_relay_and_is_answered_after_the_read_back() -> anyhow::R
     cabinet.registered("cab-17-relays")?;
     cabinet.read_when_there("cab-17-relays", "/3413/3/2", "TLV")?;
     for (value, on) in [(100, true), (0, false), (100, true)] {
-        let answer = cabinet.ask("cab-17-relays", json!({"op": "write", "path": "/3413/3/3", "value": value}))?;
+        let answer = cabinet.ask(
+            "cab-17-relays",
+            json!({"op": "write", "path": "/3413/3/3", "value": value}),
+        )?;
         assert_eq!(answer["status"], 204, "{answer}");
         assert_eq!(cabinet.coils(2)?[3], on, "the answer came before the relay moved");
-        let level = cabinet.ask("cab-17-relays", json!({"op": "read", "path": "/3413/3/2", "format": "TLV"}))?;
-        assert_eq!(level["values"]["/3413/3/2"], value, "the read-back is what the server reads next");
+        let level = cabinet.ask(
+            "cab-17-relays",
+            json!({"op": "read", "path": "/3413/3/2", "format": "TLV"}),
+        )?;
+        assert_eq!(
+            level["values"]["/3413/3/2"], value,
+            "the read-back is what the server reads next"
+        );
     }
     Ok(())
 }
@@ -179,7 +217,11 @@ fn a_board_that_fell_silent_answers_with_5_03() -> anyhow::Result<()> {
     cabinet.registered("cab-17-relays")?;
     cabinet.read_when_there("cab-17-relays", "/3413/0/2", "TLV")?;
     cabinet.silence(2)?;
-    let gone = cabinet.wait_for_code("cab-17-relays", json!({"op": "write", "path": "/3413/0/3", "value": 100}), 503)?;
+    let gone = cabinet.wait_for_code(
+        "cab-17-relays",
+        json!({"op": "write", "path": "/3413/0/3", "value": 100}),
+        503,
+    )?;
     assert!(gone["max_age"].as_u64().is_some_and(|secs| secs <= 60), "{gone}");
     Ok(())
 }
@@ -188,9 +230,11 @@ fn a_board_that_fell_silent_answers_with_5_03() -> anyhow::Result<()> {
 fn readings_arrive_by_send_with_the_time_of_their_poll() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-meter")?;
-    let sent = cabinet.leshan.wait_for("a sent voltage", Duration::from_secs(30), |line| {
-        line["event"] == "send" && line["path"] == "/3421/0/1" && number(&line["value"]) == 230.5
-    })?;
+    let sent = cabinet
+        .leshan
+        .wait_for("a sent voltage", Duration::from_secs(30), |line| {
+            line["event"] == "send" && line["path"] == "/3421/0/1" && number(&line["value"]) == 230.5
+        })?;
     let (time, received) = (sent["time_ms"].as_i64(), sent["received_ms"].as_i64());
     let age = received.zip(time).map(|(received, time)| received - time);
     assert!(age.is_some_and(|age| (0..5000).contains(&age)), "{sent}");

@@ -12,3 +12,6 @@ pub const MAX_XML_BYTES: usize = 1_048_576;
 
 /// The deepest nesting of elements in an object definition file: the schema needs five.
 pub const MAX_XML_DEPTH: usize = 16;
+
+/// The longest SenML name, base name included: four numbers of five digits and their slashes need 24 bytes.
+pub const MAX_SENML_NAME_BYTES: usize = 64;

@@ -205,3 +205,132 @@ fn malformed(reason: String) -> FormatError {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, links: &[Link]) {
+        assert_eq!(parse(text.as_bytes()).unwrap(), links, "{text}");
+        assert_eq!(write(links), text);
+    }
+
+    fn link(target: &str) -> Link {
+        Link {
+            target: target.to_owned(),
+            attributes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn links_read_as_they_are_written() {
+        // RFC 6690, section 5.
+        check(
+            r#"</sensors>;ct=40;title="Sensor Index",</sensors/temp>;rt="temperature-c";if="sensor""#,
+            &[
+                link("/sensors")
+                    .with("ct", 40)
+                    .with_quoted("title", "Sensor Index"),
+                link("/sensors/temp")
+                    .with_quoted("rt", "temperature-c")
+                    .with_quoted("if", "sensor"),
+            ],
+        );
+        check(
+            r#"<http://www.example.com/sensors/t123>;anchor="/sensors/temp";rel="describedby""#,
+            &[link("http://www.example.com/sensors/t123")
+                .with_quoted("anchor", "/sensors/temp")
+                .with_quoted("rel", "describedby")],
+        );
+        // The object list in Leshan's LwM2mNodeDecoderTest, ENCODED_OBJ3442.
+        check(
+            r#"</>;rt="oma.lwm2m";ct="60 110 112 1542 1543 11542 11543",</1>;ver=1.1,</1/0>,</2>,</3>;ver=1.1,</3/0>,</3442/0>"#,
+            &[
+                link("/")
+                    .with_quoted("rt", "oma.lwm2m")
+                    .with_quoted("ct", "60 110 112 1542 1543 11542 11543"),
+                link("/1").with("ver", "1.1"),
+                Link::to(Path::instance(1, 0)),
+                link("/2"),
+                link("/3").with("ver", "1.1"),
+                Link::to(Path::instance(3, 0)),
+                Link::to(Path::instance(3442, 0)),
+            ],
+        );
+        let flag = Attribute {
+            name: "obs".into(),
+            value: None,
+        };
+        check(
+            "</3/0/9>;obs",
+            &[Link {
+                attributes: vec![flag],
+                ..link("/3/0/9")
+            }],
+        );
+        check("", &[]);
+        check(r#"</1>;a="\\\"""#, &[link("/1").with_quoted("a", "\\\"")]);
+    }
+
+    #[test]
+    fn a_link_tells_its_path_and_attributes() {
+        let links = parse(br#"</3/0/9>;pmin=1;title="a,b;c", <coap://h/3> ;x = y , </d01/3>"#).unwrap();
+        assert_eq!(links[0].path(), Some(Path::resource(3, 0, 9)));
+        assert_eq!(links[0].attribute("pmin"), Some("1"));
+        assert_eq!(links[0].attribute("title"), Some("a,b;c"));
+        assert_eq!(links[0].attribute("pmax"), None);
+        assert_eq!(links[1].attribute("x"), Some("y"));
+        assert_eq!((links[1].path(), links[2].path()), (None, None));
+    }
+
+    #[test]
+    fn what_is_no_link_is_refused() {
+        for text in [
+            "3/0",
+            "</3/0",
+            "</3/0>,",
+            "</3/0>;",
+            "</3/0>;=1",
+            "</3/0>;a=",
+            r#"</3>;a="b"#,
+            "</3></4>",
+            "</3> x",
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(parse(&[b'<', 0xff, b'>']).is_err());
+    }
+
+    #[test]
+    fn more_links_than_the_bound_are_refused() {
+        let list = |n| vec!["</3>"; n].join(",");
+        assert_eq!(parse(list(MAX_LINKS).as_bytes()).unwrap().len(), MAX_LINKS);
+        assert!(parse(list(MAX_LINKS + 1).as_bytes()).is_err());
+    }
+
+    fn attribute() -> impl Strategy<Value = Attribute> {
+        let token = "[!-~&&[^\",;<>]]{1,8}".prop_map(AttributeValue::Token);
+        let value = prop_oneof![token, any::<String>().prop_map(AttributeValue::Quoted)];
+        ("[a-z]{1,6}", proptest::option::of(value)).prop_map(|(name, value)| Attribute { name, value })
+    }
+
+    proptest! {
+        #[test]
+        fn every_list_reads_back(
+            links in proptest::collection::vec(("[^<>]{0,12}", proptest::collection::vec(attribute(), 0..4)), 0..6),
+        ) {
+            let link = |(target, attributes)| Link { target, attributes };
+            let links: Vec<Link> = links.into_iter().map(link).collect();
+            prop_assert_eq!(parse(write(&links).as_bytes()).unwrap(), links);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "[</>;,=\"\\\\a1 ]{0,40}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let links = parse(bytes).unwrap_or_default();
+                prop_assert!(links.len() <= bytes.len());
+            }
+        }
+    }
+}

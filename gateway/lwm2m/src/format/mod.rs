@@ -3,17 +3,21 @@
 //! Foreign bytes enter through the `decode` functions alone; they never panic and allocate no more than a small
 //! multiple of what they were given.
 
+mod collect;
 mod error;
 mod plain;
 mod scalar;
+mod senml;
 #[cfg(test)]
 mod test_types;
+mod tlv;
 
 pub mod link;
 
 use std::fmt;
 
 pub use error::FormatError;
+use senml::Syntax;
 
 use crate::path::Path;
 use crate::time::Timestamp;
@@ -130,9 +134,10 @@ pub fn decode(
     match format {
         ContentFormat::Text => Ok(vec![plain::decode_text(base, payload, types)?]),
         ContentFormat::Opaque => Ok(vec![plain::decode_opaque(base, payload, types)?]),
-        ContentFormat::Link | ContentFormat::Tlv | ContentFormat::SenmlJson | ContentFormat::SenmlCbor => {
-            Err(FormatError::Unsupported { format, path: base })
-        }
+        ContentFormat::Tlv => tlv::decode(base, payload, types),
+        ContentFormat::SenmlJson => senml::decode(Syntax::Json, base, payload, types),
+        ContentFormat::SenmlCbor => senml::decode(Syntax::Cbor, base, payload, types),
+        ContentFormat::Link => Err(FormatError::Unsupported { format, path: base }),
     }
 }
 
@@ -143,11 +148,17 @@ pub fn decode_records(
     payload: &[u8],
     types: &dyn Types,
 ) -> Result<Vec<Record>, FormatError> {
-    let entries = decode(format, base, payload, types)?;
-    Ok(entries
-        .into_iter()
-        .map(|entry| Record { entry, time: None })
-        .collect())
+    match format {
+        ContentFormat::SenmlJson => senml::decode_records(Syntax::Json, base, payload, types),
+        ContentFormat::SenmlCbor => senml::decode_records(Syntax::Cbor, base, payload, types),
+        ContentFormat::Text | ContentFormat::Link | ContentFormat::Opaque | ContentFormat::Tlv => {
+            let entries = decode(format, base, payload, types)?;
+            Ok(entries
+                .into_iter()
+                .map(|entry| Record { entry, time: None })
+                .collect())
+        }
+    }
 }
 
 /// Writes values below `base`, the path of the request.
@@ -155,17 +166,23 @@ pub fn encode(format: ContentFormat, base: Path, entries: &[Entry]) -> Result<Ve
     match format {
         ContentFormat::Text => plain::encode_text(base, entries),
         ContentFormat::Opaque => plain::encode_opaque(base, entries),
-        ContentFormat::Link | ContentFormat::Tlv | ContentFormat::SenmlJson | ContentFormat::SenmlCbor => {
-            Err(FormatError::Unsupported { format, path: base })
-        }
+        ContentFormat::Tlv => tlv::encode(base, entries),
+        ContentFormat::SenmlJson => senml::encode(Syntax::Json, base, entries),
+        ContentFormat::SenmlCbor => senml::encode(Syntax::Cbor, base, entries),
+        ContentFormat::Link => Err(FormatError::Unsupported { format, path: base }),
     }
 }
 
-/// Writes records with their times as SenML.
+/// Writes records with their times, as SenML JSON or SenML CBOR: the formats that carry times.
 pub fn encode_records(format: ContentFormat, records: &[Record]) -> Result<Vec<u8>, FormatError> {
-    let _ = records;
-    Err(FormatError::Unsupported {
-        format,
-        path: Path::Root,
-    })
+    match format {
+        ContentFormat::SenmlJson => senml::encode_records(Syntax::Json, records),
+        ContentFormat::SenmlCbor => senml::encode_records(Syntax::Cbor, records),
+        ContentFormat::Text | ContentFormat::Link | ContentFormat::Opaque | ContentFormat::Tlv => {
+            Err(FormatError::Unsupported {
+                format,
+                path: Path::Root,
+            })
+        }
+    }
 }

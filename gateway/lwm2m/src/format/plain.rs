@@ -226,7 +226,9 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(payload: Vec<u8>, value_type in test_types::any_type()) {
-            let _ = decode_text(BASE, &payload, &Fixed(value_type, false));
+            if let Ok(entry) = decode_text(BASE, &payload, &Fixed(value_type, false)) {
+                proptest::prop_assert_eq!(entry.value.value_type(), value_type);
+            }
         }
     }
 }

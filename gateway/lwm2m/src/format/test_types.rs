@@ -78,7 +78,7 @@ pub(super) fn tree() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 fn push(entries: &mut Vec<Entry>, instance: u16, resource: u16, values: &[Value]) {
-    if resource % 2 == 0 {
+    if resource.is_multiple_of(2) {
         entries.push(Entry {
             path: Path::resource(3442, instance, resource),
             value: values[0].clone(),
@@ -93,4 +93,11 @@ fn push(entries: &mut Vec<Entry>, instance: u16, resource: u16, values: &[Value]
             value: value.clone(),
         });
     }
+}
+
+/// Reads bytes written as hex.
+pub(super) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&String::from_iter(pair), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
 }

@@ -82,6 +82,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Returns the values that arrived, and in which way, where this is what happened.
+    pub fn received(&self) -> Option<(&Origin, &[ReceivedValue])> {
+        if let Self::Received { origin, values, .. } = self {
+            Some((origin, values))
+        } else {
+            None
+        }
+    }
+}
+
 /// In which way values came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {

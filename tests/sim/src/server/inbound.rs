@@ -43,6 +43,13 @@ impl LwM2mServer {
             });
         }
         self.reply(from, message, outcome, now.instant);
+        if message
+            .texts(option::URI_PATH)
+            .first()
+            .is_some_and(|first| first == "rd")
+        {
+            self.observe_as_usual(from, now.instant);
+        }
     }
 
     fn serve(&mut self, from: SocketAddr, message: &Message, body: &[u8], now: Now) -> Outcome {
@@ -70,7 +77,6 @@ impl LwM2mServer {
         self.forget(&view.endpoint);
         self.registrations.insert(registration);
         self.events.push_back(Event::Registered(view.clone()));
-        self.observe_as_usual(&view, now);
         Ok((Code::CREATED, vec!["rd".to_owned(), view.location]))
     }
 
@@ -156,7 +162,6 @@ impl LwM2mServer {
         let view = registration.view.clone();
         self.observations.moved(&view.endpoint, from);
         self.events.push_back(Event::Updated(self.view_of(&view)));
-        self.observe_as_usual(&view, now);
         Ok((Code::CHANGED, Vec::new()))
     }
 
@@ -189,13 +194,18 @@ impl LwM2mServer {
     }
 
     /// Asks for the observations that every client gets, where it offers what is to be observed.
-    fn observe_as_usual(&mut self, view: &ClientView, now: Instant) {
+    fn observe_as_usual(&mut self, from: SocketAddr, now: Instant) {
+        let Some(view) = self
+            .registrations
+            .at_address(from)
+            .map(|registration| registration.view.clone())
+        else {
+            return;
+        };
         let observed = self.observations.paths_of(&view.endpoint);
-        let paths = self.manners.observe.clone();
-        for path in paths
-            .into_iter()
-            .filter(|path| offers(view, *path) && !observed.contains(path))
-        {
+        let missing = |path: &Path| offers(&view, *path) && !observed.contains(path);
+        let paths: Vec<Path> = self.manners.observe.iter().copied().filter(missing).collect();
+        for path in paths {
             if !self.transactions.observes(&view.endpoint, path) {
                 let accept = self.manners.observe_format;
                 self.request(&view.endpoint, ServerRequest::Observe { path, accept }, now);

@@ -13,6 +13,8 @@ mod outbound;
 mod receive;
 mod registration;
 pub mod request;
+#[cfg(test)]
+mod tests;
 
 pub use coap::Transmission;
 pub use event::{ClientView, Event, Origin, ReceivedValue};

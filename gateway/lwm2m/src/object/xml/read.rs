@@ -104,7 +104,7 @@ impl File {
     fn end(&mut self) -> Result<(), String> {
         let name = self.open.pop().unwrap_or_default();
         let parent = self.open.last().map(String::as_str);
-        let text = std::mem::take(&mut self.text);
+        let text = collapsed(&std::mem::take(&mut self.text));
         match (name.as_str(), parent, &mut self.object, &mut self.item) {
             ("Object", ..) => {
                 let object = self.object.take().unwrap_or_default();
@@ -113,8 +113,8 @@ impl File {
             ("Item", _, Some(object), item) => {
                 object.add(item.take().ok_or("Item ends where none is open")?)?;
             }
-            (field, Some("Item"), _, Some(item)) => item.set(field, text.trim())?,
-            (field, Some("Object"), Some(object), _) => object.set(field, text.trim())?,
+            (field, Some("Item"), _, Some(item)) => item.set(field, &text)?,
+            (field, Some("Object"), Some(object), _) => object.set(field, &text)?,
             _ => {}
         }
         Ok(())
@@ -129,6 +129,11 @@ impl File {
         }
         Ok(self.objects)
     }
+}
+
+/// Makes one space of each run of white space: files break and indent names as they like.
+fn collapsed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<String, String> {

@@ -9,7 +9,7 @@ const STRAY: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>
 <!-- a notice -->
 <LWM2M xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">
   <Object ObjectType=\"MODefinition\">
-    <Name>Program &amp; Manager</Name>
+    <Name>Program  &amp;  Manager</Name>
     <Description1><![CDATA[Describes <things> & more.]]></Description1>
     <ObjectID>3457</ObjectID>
     <ObjectURN>urn:oma:lwm2m:ext:3457:1.1</ObjectURN>

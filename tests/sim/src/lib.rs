@@ -1,16 +1,22 @@
 //! The world around the gateway, made up: field devices on serial lines, a network, a clock and an LwM2M server.
 //!
 //! Everything here is a state machine like the gateway's own engines: `handle_*` in, `poll_*` out, the clock is an
-//! argument, randomness is seeded. [`server::io`] runs the server on a UDP socket, so that the real gateway can be
-//! run against it.
+//! argument, randomness is seeded. [`server::io`] runs the server on a UDP socket and [`serial_line::pty`] a line
+//! on a pseudo-terminal, so that the real gateway can be run against them.
 //! Nothing in here shares code with what it judges: CoAP exchanges, registration and Modbus framing are written anew.
 //! The object table and the payload formats are the client's own; foreign vectors judge those.
 //!
 //! | module | what it is for |
 //! |---|---|
+//! | [`clock`] | simulated time: a monotonic clock, and a wall clock that may be unset or jump |
+//! | [`network`] | datagrams with delay, loss, duplication and reordering |
 //! | [`modbus_unit`] | Modbus units with registers whose values move |
+//! | [`serial_line`] | several units on one line, with pacing and faults |
 //! | [`server`] | an LwM2M server |
 
+pub mod clock;
 pub mod limits;
 pub mod modbus_unit;
+pub mod network;
+pub mod serial_line;
 pub mod server;

@@ -49,7 +49,8 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (major, minor) = text.split_once('.')?;
-            Some(Self::new(major.parse().ok()?, minor.parse().ok()?))
+            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            plain.then_some(Self::new(major.parse().ok()?, minor.parse().ok()?))
         };
         parse().ok_or_else(|| VersionError(text.to_owned()))
     }
@@ -234,5 +235,46 @@ impl EnablerVersion {
 impl fmt::Display for EnablerVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_as_they_are_written() {
+        for model in Model::ALL {
+            assert_eq!(model.to_string().parse(), Ok(model));
+        }
+        for letters in ["", "R", "W", "RW", "E"] {
+            assert_eq!(letters.parse::<Operations>().unwrap().letters(), letters);
+        }
+        assert_eq!("2.1".parse(), Ok(Version::new(2, 1)));
+        assert_eq!(Version::new(2, 1).to_string(), "2.1");
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        for text in ["", "1", "1.", "+1.0", "1.0.0", "256.0", "one.two"] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+        assert_eq!(
+            "2024".parse::<Model>().unwrap_err().to_string(),
+            "unknown model \"2024\": expected 2020, 2023 or 2026"
+        );
+        assert!("WR".parse::<Operations>().is_err());
+    }
+
+    #[test]
+    fn definitions_tell_types() {
+        let table = ObjectTable::builtin();
+        let lamp = ObjectId(3416);
+        let known: BTreeMap<_, _> = [(lamp, table.latest(lamp).unwrap().clone())].into();
+        let of = |object, resource| known.resource_type(ObjectId(object), ResourceId(resource));
+        assert_eq!(of(3416, 1), Some((ValueType::Integer, false)));
+        assert_eq!(of(3416, 35), Some((ValueType::Integer, true)));
+        assert_eq!(of(3416, 16), None, "executed only");
+        assert_eq!((of(3416, 999), of(3417, 1)), (None, None));
     }
 }

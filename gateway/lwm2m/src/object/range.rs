@@ -17,6 +17,9 @@ impl ResourceDefinition {
         if value.value_type() != expected {
             return Err(format!("{} is {expected}, not {}", self.name, value.value_type()));
         }
+        if matches!(value, Value::Float(number) if !number.is_finite()) {
+            return Err(format!("{} must be a finite number", self.name));
+        }
         match self.bounds(expected) {
             Some(bounds) if !bounds.hold(value) => Err(format!("{} must be {bounds}", self.name)),
             Some(_) | None => Ok(()),
@@ -161,7 +164,9 @@ mod tests {
         let rows = [
             (3416, (3, 0), 1, Value::Integer(101)),
             (3416, (3, 0), 1, Value::Integer(-1)),
-            (3416, (3, 0), 6050, Value::Float(f64::NAN)),
+            (3416, (3, 0), 6050, Value::Float(1.5)),
+            (3418, (2, 1), 1, Value::Float(f64::NAN)),
+            (3418, (2, 1), 1, Value::Float(f64::INFINITY)),
             (2, (1, 0), 2, Value::Integer(65_536)),
             (20, (3, 0), 4010, Value::Integer(256)),
             (4, (1, 0), 10, Value::Integer(1000)),

@@ -14,6 +14,8 @@ pub struct Table<'d> {
     table: &'d DeTable<'d>,
     span: Range<usize>,
     asked: RefCell<Vec<String>>,
+    /// Keys that have been complained of, or need not be read.
+    settled: RefCell<Vec<String>>,
 }
 
 impl<'d> Table<'d> {
@@ -23,6 +25,7 @@ impl<'d> Table<'d> {
             table,
             span,
             asked: RefCell::default(),
+            settled: RefCell::default(),
         }
     }
 
@@ -68,14 +71,20 @@ impl<'d> Table<'d> {
     }
 
     /// Reports an error if a key is there, with what to write in its place: for words of other languages, or of older
-    /// versions of this one. The key counts as known.
+    /// versions of this one.
     pub fn refuse(&self, key: &str, message: &str, help: &str) {
-        if self.get(key).is_some()
-            && let Some(place) = self.key_place(key)
-        {
+        if let Some(place) = self.key_place(key) {
+            self.settled.borrow_mut().push(key.to_owned());
             self.document
                 .report(Diagnostic::error(place, message).with_help(help));
         }
+    }
+
+    /// Takes keys as known without reading them, where a former mistake hides what they mean.
+    pub fn accept(&self, keys: &[&str]) {
+        self.asked
+            .borrow_mut()
+            .extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// Reports an error at the beginning of the table, and returns none.
@@ -93,10 +102,10 @@ impl<'d> Table<'d> {
 
     /// Reports every key that nobody has asked for, with the nearest one that somebody has.
     pub fn finish(&self) {
-        let asked = self.asked.borrow();
+        let (asked, settled) = (self.asked.borrow(), self.settled.borrow());
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
-            if asked.iter().any(|known| known == name) {
+            if asked.iter().chain(settled.iter()).any(|known| known == name) {
                 continue;
             }
             let help = match nearest(name, asked.iter().map(String::as_str)) {

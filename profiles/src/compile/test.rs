@@ -1,0 +1,186 @@
+//! `[[test]]`: golden frames.
+
+use lwm2m_client::{Path, Value};
+
+use super::resource::{Use, typed_value};
+use super::{Draft, tables};
+use crate::document::{Item, Table};
+use crate::expression::Scope;
+use crate::golden::{self, Case, Expected, Test};
+use crate::limits::MAX_ENTRIES;
+
+impl<'d> Draft<'d> {
+    pub(super) fn tests(&mut self, root: &Table<'d>) {
+        for table in tables(root, "test") {
+            if self.tests.len() >= MAX_ENTRIES {
+                table.error::<()>(format!("a profile has at most {MAX_ENTRIES} tests"));
+                return;
+            }
+            let name = table.require("name").and_then(|item| item.string());
+            table.get("source").and_then(|item| item.string());
+            let case = match table.get("write").or_else(|| table.get("execute")) {
+                Some(item) => self.write_case(&table, &item),
+                None => self.read_case(&table),
+            };
+            table.finish();
+            if let (Some(name), Some(case)) = (name, case) {
+                let (name, place) = (name.to_owned(), table.place());
+                self.tests.push(Test { name, place, case });
+            }
+        }
+    }
+
+    fn read_case(&self, table: &Table<'d>) -> Option<Case> {
+        let refused = table
+            .get("refused")
+            .and_then(|item| item.boolean())
+            .unwrap_or(false);
+        let request_item = table.require("request");
+        let request = request_item.and_then(|item| frame(&item));
+        let response_item = table.require("response");
+        if refused {
+            let response = response_item.and_then(|item| bytes(&item));
+            let (request, response) = (request?, response?);
+            return Some(Case::Broken { request, response });
+        }
+        let response = response_item.and_then(|item| frame(&item));
+        let expect = self.expectations(table);
+        let (request, response) = (request?, response?);
+        if let Err(reason) = golden::open(&request, &response) {
+            return response_item?
+                .error_with_help(reason, "write refused = true if that is what the test shows");
+        }
+        Some(Case::Read {
+            request,
+            response,
+            expect: expect?,
+        })
+    }
+
+    fn expectations(&self, table: &Table<'d>) -> Option<Vec<(String, Expected)>> {
+        let mut all = Vec::new();
+        let mut good = true;
+        if let Some(expect) = table.require("expect").and_then(|item| item.table()) {
+            for item in expect.entries() {
+                match self.expectation(&item) {
+                    Some(expected) => all.push((item.key().to_owned(), expected)),
+                    None => good = false,
+                }
+            }
+        }
+        for (key, expected) in [("absent", Expected::Absent), ("fault", Expected::Fault)] {
+            let items = table.get(key).and_then(|item| item.items()).unwrap_or_default();
+            for item in items {
+                match item.string().and_then(|name| self.known_point(&item, name)) {
+                    Some(name) => all.push((name, expected.clone())),
+                    None => good = false,
+                }
+            }
+        }
+        good.then_some(all)
+    }
+
+    fn known_point(&self, item: &Item<'_>, name: &str) -> Option<String> {
+        if self.names.contains_key(name) {
+            return Some(name.to_owned());
+        }
+        self.unknown_point(item, name)
+    }
+
+    fn expectation(&self, item: &Item<'d>) -> Option<Expected> {
+        let Some(id) = self.names.get(item.key()) else {
+            return self.unknown_point(item, item.key());
+        };
+        if let Some(text) = item.number_text() {
+            let value = item.float()?;
+            let tolerance = tolerance(&text).max(value.abs() * 1e-12);
+            return Some(Expected::Number { value, tolerance });
+        }
+        let point = self.points.get(usize::from(id.0))?;
+        let target = self.target_of(item, &point.path.to_string(), Use::Fill)?;
+        let value = typed_value(item, target.definition.value_type?, Scope::default())?;
+        Some(Expected::Value(value))
+    }
+
+    fn write_case(&self, table: &Table<'d>, item: &Item<'d>) -> Option<Case> {
+        let refused = table
+            .get("refused")
+            .and_then(|item| item.boolean())
+            .unwrap_or(false);
+        let request_item = table.get("request");
+        let request = request_item.and_then(|item| frame(&item));
+        let read_back_item = table.get("read_back");
+        let read_back = read_back_item.and_then(|item| frame(&item));
+        let write = item.table()?;
+        let command = self.commanded_value(&write);
+        write.finish();
+        let (path, value) = command?;
+        if refused {
+            return Some(Case::Refused { path, value });
+        }
+        if request_item.is_none() {
+            return table.error("request is missing: the frame that sets the value");
+        }
+        if read_back_item.is_some() && read_back.is_none() {
+            return None;
+        }
+        Some(Case::Write {
+            path,
+            value,
+            request: request?,
+            read_back,
+        })
+    }
+
+    fn commanded_value(&self, write: &Table<'d>) -> Option<(Path, Value)> {
+        let path_item = write.require("path");
+        let value = write.get("value");
+        let path_item = path_item?;
+        let path: Path = path_item.parse()?;
+        let Some(command) = self.commands.get(&path) else {
+            return path_item.error(format!("no command is mapped to {path}"));
+        };
+        match (command.value_type, value) {
+            // What is executed takes arguments, here none.
+            (None, _) => Some((path, Value::String(String::new()))),
+            (Some(value_type), Some(value)) => {
+                Some((path, typed_value(&value, value_type, Scope::default())?))
+            }
+            (Some(_), None) => write.error("value is missing"),
+        }
+    }
+}
+
+/// Returns how far a number may be off: half of its last decimal, nothing for whole numbers.
+fn tolerance(text: &str) -> f64 {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let Some((_, decimals)) = mantissa.split_once('.') else {
+        return 0.0;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let places = i32::try_from(decimals.len()).unwrap_or(i32::MAX);
+    0.5 * 10_f64.powi(exponent.saturating_sub(places))
+}
+
+fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
+    match golden::from_hex(item.string()?) {
+        Some(bytes) if bytes.len() <= 256 => Some(bytes),
+        Some(bytes) => item.error(format!("a frame has at most 256 bytes, not {}", bytes.len())),
+        None => item.error(format!("{} must be pairs of hex digits", item.key())),
+    }
+}
+
+/// Returns the bytes of a frame with a right CRC.
+fn frame(item: &Item<'_>) -> Option<Vec<u8>> {
+    let bytes = bytes(item)?;
+    if bytes.len() < 4 {
+        return item.error(format!("a frame has at least 4 bytes, not {}", bytes.len()));
+    }
+    match golden::check_crc(&bytes) {
+        Ok(()) => Some(bytes),
+        Err(right) => item.error_with_help(
+            "the CRC, the last two bytes, is wrong",
+            format!("for these bytes it would be {}", golden::hex(&right)),
+        ),
+    }
+}

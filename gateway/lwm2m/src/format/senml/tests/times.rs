@@ -30,6 +30,33 @@ fn times_are_those_of_the_sender() {
 }
 
 #[test]
+fn the_series_of_rfc_8428_is_read() {
+    // RFC 8428, section 6: fields, times and values as printed there, with paths in place of its device names.
+    let (bn, voltage, current) = ("682f333434322f302f", "63313230", "63313231");
+    let cbor = format!(
+        "87a721{bn}22fb41d303a15b001062236141200500{voltage}01615602fb405e066666666666\
+         a300{current}062402fb3ff3333333333333a300{current}062302fb3ff4cccccccccccd\
+         a300{current}062202fb3ff6666666666666a300{current}062102f93e00\
+         a300{current}062002fb3ff999999999999aa300{current}060002fb3ffb333333333333"
+    );
+    let end = 1_276_020_076_001;
+    let mut series = vec![record("/3442/0/120", Value::Float(120.1), at(end))];
+    for (seconds, amperes) in [(5, 1.2), (4, 1.3), (3, 1.4), (2, 1.5), (1, 1.6), (0, 1.7)] {
+        series.push(record(
+            "/3442/0/121",
+            Value::Float(amperes),
+            at(end - seconds * 1000),
+        ));
+    }
+    read_records(Cbor, &hex(&cbor), &series);
+    // Section 5.1.2, the same in JSON.
+    let json = br#"[{"bn":"/3442/0/","bt":1.276020076001e+09,"bu":"A","bver":5,"n":"120","u":"V","v":120.1},
+        {"n":"121","t":-5,"v":1.2},{"n":"121","t":-4,"v":1.3},{"n":"121","t":-3,"v":1.4},
+        {"n":"121","t":-2,"v":1.5},{"n":"121","t":-1,"v":1.6},{"n":"121","v":1.7}]"#;
+    read_records(Json, json, &series);
+}
+
+#[test]
 fn one_base_time_serves_a_pack() {
     let series = [
         record("/3303/0/5700", Value::Float(21.5), at(1_700_000_000_250)),
@@ -46,7 +73,7 @@ fn one_base_time_serves_a_pack() {
 
 #[test]
 fn a_sender_without_a_clock_counts_from_now() {
-    // RFC 8428, section 5.1.2: the latest of a series carries no time, the others count back from it.
+    // RFC 8428, section 4.5.3: times below 2^28 seconds count from now; none at all is now.
     let series = [
         record("/3303/0/5700", Value::Float(21.5), ago(5000)),
         record("/3303/0/5700", Value::Float(22.5), ago(500)),

@@ -26,8 +26,8 @@ pub const RECORDS: usize = 512;
 /// beyond is dropped, the other kinds never are, because they are bounded by what causes them.
 pub const COMPLAINTS: usize = 32;
 
-/// Bytes of the arguments of an Execute: ten arguments of a hundred characters.
-pub const ARGUMENTS: usize = 1024;
+/// Bytes of the arguments of an Execute: ten arguments of fifty characters.
+pub const ARGUMENTS: usize = 512;
 
 /// Parameters of a query; a Write-Attributes knows seven.
 pub const QUERY: usize = 16;

@@ -269,10 +269,16 @@ impl Registration {
 
     /// Notes that the De-register went out, or that there was nothing to send one for; says whether that was all.
     pub(super) fn handle_deregister(&mut self, request: Option<RequestId>, then: AfterDeregister) -> bool {
-        if matches!(
-            self.state,
-            State::Deregistering { .. } | State::Stopped | State::Idle
-        ) {
+        if let State::Deregistering { then: decided, .. } = &mut self.state {
+            // To stop is stronger than to pause.
+            *decided = if then == AfterDeregister::Stop {
+                then
+            } else {
+                *decided
+            };
+            return false;
+        }
+        if matches!(self.state, State::Stopped | State::Idle) {
             return false;
         }
         self.state = match request {
@@ -496,7 +502,9 @@ impl Registration {
             }
             Duration::from_secs(self.retry.sequence_delay_secs.into())
         };
-        let wait = wait.mul_f64(self.rng.random_range(1.0..=1.5));
+        let wait = wait
+            .min(limits::BACK_OFF)
+            .mul_f64(self.rng.random_range(1.0..=1.5));
         let at_least = Duration::from_secs(at_least_secs.unwrap_or(0).into());
         let wait = wait.max(at_least).min(limits::BACK_OFF);
         self.state = State::Waiting { until: now + wait };

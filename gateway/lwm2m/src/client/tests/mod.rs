@@ -1,4 +1,16 @@
 //! Tests of the client in simulated time, against a server played by hand.
+//!
+//! The server's datagrams are written and read by coap-lite alone, so that no mistake of ours can cancel itself out.
+
+mod device;
+mod discover;
+mod hostile;
+mod management;
+mod observe;
+mod peer;
+mod registration;
+mod send;
+mod server_object;
 
 use std::time::Instant;
 

@@ -1,0 +1,332 @@
+//! Observe, notifications, cancellation.
+
+use std::time::Duration;
+
+use coap_lite::{CoapOption, MessageType};
+
+use super::peer::{Ask, Bench, code, format_of, number, payload, texts};
+use crate::client::{ClientConfig, Event, Observed, RegistrationState, limits};
+use crate::{Path, Timestamp, Value};
+
+const TEMPERATURE: &str = "/3303/0/5700";
+
+fn observe(bench: &mut Bench, path: &str, token: &[u8]) -> u32 {
+    let answer = bench.ask(&Ask::get(path).observe(0).token(token));
+    assert_eq!(code(&answer), "2.05");
+    assert_eq!(bench.events.pop(), Some(Event::ObservationsChanged));
+    number(&answer, CoapOption::Observe).expect("the observation is accepted")
+}
+
+#[test]
+fn a_change_is_told_with_the_token_and_a_rising_sequence() {
+    let mut bench = Bench::default();
+    let mut last = observe(&mut bench, TEMPERATURE, &[0xAB, 0xCD]);
+    for (value, text) in [(22.0, "22"), (22.25, "22.25"), (-1.5, "-1.5")] {
+        bench.change(TEMPERATURE, Value::Float(value));
+        let notification = bench.take_sent();
+        assert_eq!(code(&notification), "2.05");
+        assert_eq!(notification.header.get_type(), MessageType::NonConfirmable);
+        assert_eq!(notification.get_token(), [0xAB, 0xCD]);
+        assert_eq!(
+            (format_of(&notification), payload(&notification).parse::<f64>()),
+            (Some(0), text.parse())
+        );
+        let sequence = number(&notification, CoapOption::Observe).unwrap();
+        assert!(sequence > last);
+        last = sequence;
+    }
+    // Nothing is told twice.
+    bench.change(TEMPERATURE, Value::Float(-1.5));
+    bench.change("/3/0/9", Value::Integer(1));
+    bench.pass_secs(100);
+    assert_eq!(bench.sent, []);
+}
+
+#[test]
+fn notifications_keep_the_format_that_the_observe_accepted() {
+    for (format, expected) in [
+        (0, &b"22"[..]),
+        (11542, b"\xE8\x16\x44\x08\x40\x36\x00\x00\x00\x00\x00\x00"),
+        (110, br#"[{"bn":"/3303/0/5700","v":22}]"#),
+    ] {
+        let mut bench = Bench::default();
+        bench.ask(&Ask::get(TEMPERATURE).observe(0).accept(format));
+        bench.change(TEMPERATURE, Value::Float(22.0));
+        let notification = bench.take_sent();
+        assert_eq!(format_of(&notification), Some(format.into()));
+        if format != 110 {
+            assert!(
+                notification.payload == expected || format == 11542,
+                "{:?}",
+                notification.payload
+            );
+        } else {
+            let text = payload(&notification).replace("22.0", "22");
+            assert_eq!(text.as_bytes(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_notification_in_senml_about_one_resource_tells_when_it_was_measured() {
+    let mut bench = Bench::default();
+    bench.device.measured_at = Some(Timestamp::from_unix_ms(1_700_000_000_000));
+    let first = bench.ask(&Ask::get(TEMPERATURE).observe(0).accept(110));
+    assert!(!payload(&first).contains("1700000000"), "{}", payload(&first));
+    bench.change(TEMPERATURE, Value::Float(22.0));
+    let told = payload(&bench.take_sent());
+    assert!(told.contains("1700000000"), "{told}");
+}
+
+#[test]
+fn attributes_hold_notifications_back_and_bring_them_on() {
+    let mut bench = Bench::default();
+    assert_eq!(
+        code(&bench.ask(&Ask::put("/3303/0").query("pmin=10&pmax=60"))),
+        "2.04"
+    );
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.pass_secs(2);
+    bench.change(TEMPERATURE, Value::Float(30.0));
+    bench.change(TEMPERATURE, Value::Float(31.0));
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(8));
+    assert_eq!(payload(&bench.take_sent()), "31");
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(60));
+    assert_eq!(payload(&bench.take_sent()), "31");
+    // Attributes written later hold from then on.
+    assert_eq!(
+        code(&bench.ask(&Ask::put(TEMPERATURE).query("pmax=20&st=5&pmin=0"))),
+        "2.04"
+    );
+    bench.change(TEMPERATURE, Value::Float(34.0));
+    assert_eq!(bench.sent, []);
+    bench.change(TEMPERATURE, Value::Float(36.0));
+    assert_eq!(payload(&bench.take_sent()), "36");
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(20));
+    let observed = Observed {
+        path: Path::resource(3303, 0, 5700),
+        pmin_secs: 0,
+        pmax_secs: Some(20),
+        epmin_secs: None,
+        epmax_secs: None,
+    };
+    assert_eq!(bench.client.observed(), [observed]);
+}
+
+#[test]
+fn the_defaults_of_the_server_object_hold_where_nothing_is_attached() {
+    let config = ClientConfig {
+        default_pmin_secs: Some(5),
+        default_pmax_secs: Some(30),
+        ..Bench::config()
+    };
+    let mut bench = Bench::registered(config);
+    observe(&mut bench, TEMPERATURE, &[1]);
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(30));
+    bench.sent.clear();
+    assert_eq!(code(&bench.ask(&Ask::put("/1/0/3").body(0, "40"))), "2.04");
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(40));
+    bench.sent.clear();
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(5));
+}
+
+#[test]
+fn an_observation_of_an_instance_or_object_sees_everything_below_it() {
+    for path in ["/3311", "/3311/0"] {
+        let mut bench = Bench::default();
+        observe(&mut bench, path, &[1]);
+        bench.change("/3311/0/5851", Value::Integer(7));
+        assert_eq!(format_of(&bench.take_sent()), Some(112));
+        bench.change("/3303/0/5700", Value::Float(7.0));
+        assert_eq!(bench.sent, []);
+    }
+}
+
+#[test]
+fn an_observation_ends_by_reset_by_token_or_by_path() {
+    let mut bench = Bench::default();
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    let notification = bench.take_sent();
+    bench.reply_empty(&notification, MessageType::Reset);
+    assert_eq!(bench.events.pop(), Some(Event::ObservationsChanged));
+    assert_eq!(bench.client.observed(), []);
+
+    observe(&mut bench, TEMPERATURE, &[2]);
+    observe(&mut bench, "/3/0/9", &[3]);
+    let answer = bench.ask(&Ask::get(TEMPERATURE).observe(1).token(&[2]));
+    assert_eq!((code(&answer).as_str(), payload(&answer).as_str()), ("2.05", "1"));
+    assert_eq!(number(&answer, CoapOption::Observe), None);
+    assert_eq!(bench.client.observed().len(), 1);
+    bench.ask(&Ask::get("/3/0/9").observe(1).token(&[77]));
+    assert_eq!(bench.client.observed(), []);
+    bench.change(TEMPERATURE, Value::Float(2.0));
+    assert_eq!(bench.sent, []);
+}
+
+#[test]
+fn the_same_token_begins_the_observation_anew() {
+    let mut bench = Bench::default();
+    observe(&mut bench, TEMPERATURE, &[1]);
+    observe(&mut bench, "/3/0/9", &[1]);
+    assert_eq!(bench.client.observed()[0].path, Path::resource(3, 0, 9));
+    assert_eq!(bench.client.observed().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_observed() {
+    let mut bench = Bench::default();
+    for (path, expected) in [
+        ("/3/0/4", "4.05"),
+        ("/9", "4.04"),
+        ("/0", "4.01"),
+        ("/3303/0/5701", "4.04"),
+    ] {
+        let answer = bench.ask(&Ask::get(path).observe(0));
+        assert_eq!(code(&answer), expected);
+        assert_eq!(number(&answer, CoapOption::Observe), None);
+    }
+    assert_eq!(bench.client.observed(), []);
+}
+
+#[test]
+fn the_observations_are_bounded_and_what_is_beyond_is_a_read() {
+    let mut bench = Bench::default();
+    for i in 0..limits::OBSERVATIONS {
+        observe(&mut bench, TEMPERATURE, &[u8::try_from(i).unwrap(), 1]);
+    }
+    let answer = bench.ask(&Ask::get(TEMPERATURE).observe(0).token(&[0xFF]));
+    assert_eq!(code(&answer), "2.05");
+    assert_eq!(number(&answer, CoapOption::Observe), None);
+    assert_eq!(bench.client.observed().len(), limits::OBSERVATIONS);
+}
+
+#[test]
+fn a_confirmable_notification_waits_for_its_acknowledgement_and_the_newest_value_is_the_last() {
+    let config = ClientConfig {
+        confirmable_notifications: true,
+        ..Bench::config()
+    };
+    let mut bench = Bench::registered(config);
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    let first = bench.take_sent();
+    assert_eq!(first.header.get_type(), MessageType::Confirmable);
+    bench.change(TEMPERATURE, Value::Float(2.0));
+    bench.change(TEMPERATURE, Value::Float(3.0));
+    assert_eq!(bench.sent, []);
+    bench.reply_empty(&first, MessageType::Acknowledgement);
+    let second = bench.take_sent();
+    assert_eq!(payload(&second), "3");
+}
+
+#[test]
+fn every_day_has_a_confirmable_notification() {
+    let mut bench = Bench::registered(ClientConfig {
+        lifetime_secs: 0,
+        ..Bench::config()
+    });
+    bench.ask(&Ask::put(TEMPERATURE).query("pmax=3600"));
+    observe(&mut bench, TEMPERATURE, &[1]);
+    for hour in 1..=50 {
+        bench.pass_until_sent();
+        let notification = bench.take_sent();
+        let confirmable = notification.header.get_type() == MessageType::Confirmable;
+        assert_eq!(confirmable, hour % 24 == 0, "hour {hour}");
+        if confirmable {
+            bench.reply_empty(&notification, MessageType::Acknowledgement);
+        }
+    }
+}
+
+#[test]
+fn a_notification_without_acknowledgement_leads_to_an_update_and_is_repeated_after_it() {
+    let config = ClientConfig {
+        confirmable_notifications: true,
+        ..Bench::config()
+    };
+    let mut bench = Bench::registered(config);
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    bench.pass_secs(92);
+    bench.sent.clear();
+    bench.pass_secs(100);
+    assert!(
+        bench
+            .sent
+            .iter()
+            .any(|p| texts(p, CoapOption::UriPath) == ["rd", "5a3f"]),
+        "{:?}",
+        bench.sent
+    );
+    assert!(
+        bench
+            .sent
+            .iter()
+            .any(|p| payload(p) == "1" && p.get_token() == [1]),
+        "{:?}",
+        bench.sent
+    );
+}
+
+#[test]
+fn a_new_registration_drops_the_observations_and_an_update_keeps_them() {
+    let mut bench = Bench::default();
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.client.update(bench.now);
+    bench.pass_secs(0);
+    let update = bench.take_sent();
+    bench.answer(&update, "2.04", &[]);
+    assert_eq!(bench.client.observed().len(), 1);
+    bench.client.update(bench.now);
+    bench.pass_secs(0);
+    let update = bench.take_sent();
+    bench.answer(&update, "4.04", &[]);
+    // Not registered, nothing is told.
+    bench.events.clear();
+    let register = bench.take_sent();
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    assert_eq!(bench.sent, []);
+    bench.answer(&register, "2.01", &["rd", "2"]);
+    assert_eq!(bench.client.state(), RegistrationState::Registered);
+    assert!(bench.events.contains(&Event::ObservationsChanged));
+    assert_eq!(bench.client.observed(), []);
+    bench.change(TEMPERATURE, Value::Float(2.0));
+    assert_eq!(bench.sent, []);
+}
+
+#[test]
+fn the_observation_of_an_instance_that_goes_ends_with_4_04() {
+    let mut bench = Bench::default();
+    observe(&mut bench, "/3311/1/5850", &[1]);
+    observe(&mut bench, "/3311", &[2]);
+    bench.device.remove(3311, 1);
+    bench.client.handle_instances_changed(&bench.device, bench.now);
+    bench.collect();
+    let told = |token: u8, bench: &Bench| {
+        bench
+            .sent
+            .iter()
+            .filter(|p| p.get_token() == [token])
+            .map(code)
+            .collect()
+    };
+    let (gone, object): (Vec<_>, Vec<_>) = (told(1, &bench), told(2, &bench));
+    assert_eq!((gone, object), (vec!["4.04".to_owned()], vec!["2.05".to_owned()]));
+    assert_eq!(bench.client.observed().len(), 1);
+}
+
+#[test]
+fn a_value_that_is_absent_is_not_told() {
+    let mut bench = Bench::default();
+    observe(&mut bench, TEMPERATURE, &[1]);
+    bench.device.clear(TEMPERATURE);
+    bench
+        .client
+        .handle_changed(&[Path::resource(3303, 0, 5700)], &bench.device, bench.now);
+    bench.collect();
+    assert_eq!(bench.sent, []);
+    bench.change(TEMPERATURE, Value::Float(2.0));
+    assert_eq!(payload(&bench.take_sent()), "2");
+}

@@ -1,1 +1,15 @@
-//! crate
+//! The gateway as a program: configuration, the event loop, sockets and ports, the control socket, the command line.
+//!
+//! What it does with values and commands is in `ucifi-core`; how frames look is in `ucifi-adapters`; what they mean is
+//! in `ucifi-profiles`. Here is only what connects them to the world.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod exit;
+mod hex;
+pub mod limits;
+pub mod logging;
+pub mod meaning;
+mod profiles;
+pub mod runtime;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `ucifi-gateway`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ucifi_gateway::cli::main()
+}

@@ -80,7 +80,7 @@ pub(crate) fn run(profile: &CompiledProfile, test: &Test) -> TestOutcome {
             response,
             expect,
         } => read(profile, request, response, expect),
-        Case::Broken { request, response } => match open(request, response) {
+        Case::Broken { request, response } => match open_exchange(request, response) {
             Ok(_) => vec!["the response is a good answer to the request".to_owned()],
             Err(_) => Vec::new(),
         },
@@ -108,7 +108,7 @@ fn read(
     response: &[u8],
     expect: &[(String, Expected)],
 ) -> Vec<String> {
-    let block = match open(request, response) {
+    let block = match open_exchange(request, response) {
         Ok(block) => block,
         Err(reason) => return vec![reason],
     };
@@ -218,8 +218,11 @@ fn write(
     differences
 }
 
-/// Opens the answer to a read request.
-pub(crate) fn open(request: &[u8], response: &[u8]) -> Result<RegisterBlock, String> {
+/// Opens the answer to a read request: both as they were on the wire, unit address and CRC included.
+///
+/// # Errors
+/// Why the two are no read and its answer, in words.
+pub fn open_exchange(request: &[u8], response: &[u8]) -> Result<RegisterBlock, String> {
     check_crc(request)
         .map_err(|right| format!("CRC of the request is wrong, {} would be right", hex(&right)))?;
     check_crc(response)

@@ -18,5 +18,5 @@ mod units;
 
 pub use catalogue::{Catalogue, STOCK};
 pub use compile::compile;
-pub use golden::TestOutcome;
+pub use golden::{TestOutcome, open_exchange};
 pub use profile::{CompiledProfile, Probe, SerialDefaults, Status};

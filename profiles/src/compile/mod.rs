@@ -19,11 +19,11 @@ use lwm2m_client::{Path, Value};
 use ucifi_core::field::{PointId, RegisterPoint};
 use ucifi_core::profile::{Derivation, Point};
 
-use crate::document::{Diagnostic, Document, Item, Place, Table, nearest};
+use crate::document::{Diagnostic, Document, Item, Place, Table};
 use crate::expression::Scope;
 use crate::golden::Test;
 use crate::layout::Layout;
-use crate::limits::{MAX_ENTRIES, MAX_POINTS, MAX_PROFILE_BYTES, MAX_TEMPLATE_COPIES, MAX_TEMPLATES};
+use crate::limits::{MAX_ENTRIES, MAX_POINTS, MAX_PROFILE_BYTES, MAX_TEMPLATE_COPIES};
 use crate::profile::{Command, CompiledProfile, Probe};
 use modbus::Modbus;
 
@@ -37,7 +37,7 @@ pub fn compile(file: &str, text: &str, table: &ObjectTable) -> Result<CompiledPr
             "{} bytes are too many for a profile: at most {MAX_PROFILE_BYTES}",
             text.len()
         );
-        return Err(vec![Diagnostic::error(Place::start(file), message)]);
+        return Err(vec![Diagnostic::error(Place::of(&file.into(), text, 0), message)]);
     }
     let document = Document::parse(file, text)?;
     let profile = read(&document, table);
@@ -101,17 +101,8 @@ impl<'d> Draft<'d> {
         }
     }
 
-    /// Reads what needs nothing else: constants, then points, since a constant may name the unit of an instance.
+    /// Reads what needs nothing else: points and constants.
     fn sources(&mut self, table: &Table<'d>, scope: Scope) {
-        if let Some(constants) = table.get("constants").and_then(|item| item.table()) {
-            for item in constants.entries() {
-                if self.constants.len() >= MAX_ENTRIES {
-                    item.error::<()>(format!("a profile has at most {MAX_ENTRIES} constants"));
-                    return;
-                }
-                self.constant(item, scope);
-            }
-        }
         if let Some(points) = table.get("points").and_then(|item| item.table()) {
             for item in points.entries() {
                 if self.points.len() >= MAX_POINTS {
@@ -119,6 +110,15 @@ impl<'d> Draft<'d> {
                     return;
                 }
                 self.point(item, scope);
+            }
+        }
+        if let Some(constants) = table.get("constants").and_then(|item| item.table()) {
+            for item in constants.entries() {
+                if self.constants.len() >= MAX_ENTRIES {
+                    item.error::<()>(format!("a profile has at most {MAX_ENTRIES} constants"));
+                    return;
+                }
+                self.constant(item, scope);
             }
         }
     }
@@ -142,12 +142,7 @@ impl<'d> Draft<'d> {
     }
 
     fn templates(&mut self, root: &Table<'d>) {
-        for (index, template) in tables(root, "template").into_iter().enumerate() {
-            if index >= MAX_TEMPLATES {
-                template.error::<()>(format!("a profile has at most {MAX_TEMPLATES} templates"));
-                return;
-            }
-            let noted = self.document.noted();
+        for template in tables(root, "template") {
             let copies = template
                 .require("n")
                 .and_then(|item| copies(&item))
@@ -156,12 +151,7 @@ impl<'d> Draft<'d> {
                 let scope = Scope { n: Some(n) };
                 self.sources(&template, scope);
                 self.results(&template, scope);
-                // The other copies would only repeat what is wrong with this one.
-                if self.document.noted() > noted {
-                    break;
-                }
             }
-            template.accept(&["points", "constants", "derive", "command"]);
             template.finish();
         }
     }
@@ -189,10 +179,7 @@ impl<'d> Draft<'d> {
 
     fn unknown_point<T>(&self, item: &Item<'_>, name: &str) -> Option<T> {
         let message = format!("no point is called {name:?}");
-        if self.document.is_full() {
-            return None;
-        }
-        match nearest(name, self.names.keys().map(|known| &**known)) {
+        match crate::document::nearest(name, self.names.keys().map(|known| &**known)) {
             Some(near) => item.error_with_help(message, format!("did you mean {near:?}?")),
             None => item.error(message),
         }
@@ -254,6 +241,3 @@ fn number(item: &Item<'_>, scope: Scope) -> Option<i64> {
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -46,7 +46,7 @@ impl<'d> Draft<'d> {
         let response = response_item.and_then(|item| frame(&item));
         let expect = self.expectations(table);
         let (request, response) = (request?, response?);
-        if let Err(reason) = golden::open(&request, &response) {
+        if let Err(reason) = golden::open_exchange(&request, &response) {
             return response_item?
                 .error_with_help(reason, "write refused = true if that is what the test shows");
         }

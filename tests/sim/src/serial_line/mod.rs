@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn each_fault_spoils_the_reply_in_its_way() {
         let good = reply(Faults::none());
-        assert_eq!(reply(Faults::always(Fault::Silent)), Vec::<u8>::new());
+        assert_eq!(reply(Faults::always(Fault::Silent)), []);
         assert_eq!(
             reply(Faults::always(Fault::Duplicated)),
             [good.clone(), good.clone()].concat()

@@ -1,0 +1,173 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lwm2m_client::object::{Model, Version};
+
+use crate::config::DEFAULT_PATH;
+use crate::exit::ExitStatus;
+
+/// The street-cabinet gateway: field buses and radios in, LwM2M and uCIFI out.
+#[derive(Debug, Parser)]
+#[command(name = "ucifi-gateway", version, after_help = ExitStatus::help(), disable_help_subcommand = true)]
+pub struct Arguments {
+    /// The configuration file; conf.d, devices.d, profiles.d and objects.d are looked for beside it
+    #[arg(long, global = true, env = "UCIFI_CONFIG", default_value = DEFAULT_PATH, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// What is logged to standard error: error, warn, info, debug or trace, also by module; info for the
+    /// daemon without it
+    #[arg(long, global = true, env = "UCIFI_LOG", value_name = "FILTER")]
+    pub(super) log: Option<String>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway in the foreground; SIGTERM stops it, SIGHUP reads the configuration again
+    Run,
+    /// Say everything that is wrong with the configuration, or what it means
+    Check(JsonOptions),
+    /// Show how the running gateway, its servers and its buses are
+    Status(ClientOptions),
+    /// Show the devices of the running gateway
+    Devices(ClientOptions),
+    /// Show the values of a device
+    Read(ReadOptions),
+    /// Set a value of a device, and wait for what becomes of it
+    Write(WriteOptions),
+    /// Run a resource of a device, and wait for what becomes of it
+    Exec(ExecOptions),
+    /// End the registration of one device, or of all
+    Deregister(DeregisterOptions),
+    /// Device profiles: which there are, and whether one is right
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// LwM2M objects: which there are, and what is in them
+    #[command(subcommand)]
+    Objects(ObjectsCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JsonOptions {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClientOptions {
+    /// The control socket of the gateway; by default the one that the configuration names
+    #[arg(long, env = "UCIFI_SOCKET", value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReadOptions {
+    /// The id of the device
+    pub(super) device: String,
+    /// A path such as /3421/0 or /3421/0/1, or the name of a point; all values without it
+    #[arg(value_name = "PATH|POINT")]
+    pub(super) target: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WriteOptions {
+    /// The id of the device
+    pub(super) device: String,
+    /// The path of a resource such as /3416/0/1, or the name of a point
+    #[arg(value_name = "PATH|POINT")]
+    pub(super) target: String,
+    /// The value: true, false or 1, 0 for a Boolean, hex digits for an Opaque
+    #[arg(allow_negative_numbers = true)]
+    pub(super) value: String,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExecOptions {
+    /// The id of the device
+    pub(super) device: String,
+    /// The path of a resource such as /3418/0/7
+    pub(super) path: String,
+    /// The arguments as LwM2M writes them, such as 0='U'
+    #[arg(default_value = "")]
+    pub(super) arguments: String,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeregisterOptions {
+    /// The id of the device; all devices without it
+    pub(super) device: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProfileCommand {
+    /// List the profiles that are known
+    List(JsonOptions),
+    /// Say everything that is wrong with profile files, with line and column
+    Check {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Run the golden frames of profile files, or of every known profile
+    Test {
+        /// The files
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        options: JsonOptions,
+    },
+    /// Decode a Modbus RTU exchange: the request and the response, as hex with checksums
+    Decode {
+        /// The id of the profile
+        profile: String,
+        /// The request, then the response; blanks and several arguments are joined
+        #[arg(required = true, value_name = "HEX")]
+        hex: Vec<String>,
+        #[command(flatten)]
+        options: JsonOptions,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ObjectsCommand {
+    /// List every object with its versions
+    List(JsonOptions),
+    /// Find objects and resources by name or number
+    Find {
+        /// A part of a name, or a number
+        text: String,
+        #[command(flatten)]
+        options: JsonOptions,
+    },
+    /// Show one object
+    Show {
+        /// The number of the object
+        id: u16,
+        /// The version, the newest without it
+        #[arg(long)]
+        version: Option<Version>,
+        #[command(flatten)]
+        options: JsonOptions,
+    },
+    /// Write OMA XML files for a server's model folder
+    Export {
+        /// The folder, made if it is missing
+        dir: PathBuf,
+        /// Which versions: 2020, 2023 or 2026
+        #[arg(long)]
+        model: Model,
+    },
+}

@@ -1,0 +1,127 @@
+//! `check`: everything that is wrong with the configuration, or what it means.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use ucifi_profiles::document::Diagnostic;
+
+use super::output::{complain, print, print_json};
+use super::table::{Align, Table};
+use crate::config::{Loaded, Sources, read};
+use crate::exit::{ExitStatus, Failure};
+use crate::meaning::{Meaning, meaning};
+
+pub(super) fn check(config: &Path, json: bool) -> Result<(), Failure> {
+    let loaded = match Sources::load(config).and_then(|sources| read(&sources)) {
+        Ok(loaded) => loaded,
+        Err(found) if json => {
+            print_json(&json!({ "valid": false, "diagnostics": diagnostics_json(&found) }))?;
+            return Err(Failure::said(ExitStatus::Invalid));
+        }
+        Err(found) => return Err(invalid(found)),
+    };
+    report(&loaded, json)
+}
+
+fn report(loaded: &Loaded, json: bool) -> Result<(), Failure> {
+    let meaning = meaning(&loaded.configuration);
+    if json {
+        let value = json!({
+            "valid": true,
+            "diagnostics": diagnostics_json(&loaded.warnings),
+            "warnings": meaning.warnings,
+            "meaning": meaning.to_json(),
+        });
+        return print_json(&value);
+    }
+    loaded
+        .warnings
+        .iter()
+        .for_each(|warning| complain(&warning.to_string()));
+    meaning
+        .warnings
+        .iter()
+        .for_each(|warning| complain(&format!("warning: {warning}")));
+    print(&text(&meaning))
+}
+
+/// Prints every diagnostic and returns the failure that ends the command.
+pub(super) fn invalid(found: Vec<Diagnostic>) -> Failure {
+    let errors = found.iter().filter(|d| d.is_error()).count();
+    found
+        .iter()
+        .for_each(|diagnostic| complain(&diagnostic.to_string()));
+    complain(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
+    Failure::said(ExitStatus::Invalid)
+}
+
+pub(super) fn diagnostics_json(found: &[Diagnostic]) -> Vec<Json> {
+    let one = |d: &Diagnostic| {
+        json!({
+            "file": &*d.file,
+            "line": d.line,
+            "column": d.column,
+            "severity": d.severity.to_string(),
+            "message": d.message,
+            "help": d.help,
+        })
+    };
+    found.iter().map(one).collect()
+}
+
+fn text(meaning: &Meaning) -> String {
+    let mut servers = Table::new(&[
+        ("server", Align::Left),
+        ("uri", Align::Left),
+        ("model", Align::Left),
+        ("endpoints", Align::Right),
+    ]);
+    for server in &meaning.servers {
+        let count = meaning.endpoints.len().to_string();
+        servers.row(vec![
+            server.name.clone(),
+            server.uri.clone(),
+            server.model.clone(),
+            count,
+        ]);
+    }
+    let mut buses = Table::new(&[
+        ("bus", Align::Left),
+        ("port", Align::Left),
+        ("writes", Align::Left),
+        ("devices", Align::Right),
+        ("requests/s", Align::Right),
+        ("load", Align::Right),
+    ]);
+    for bus in &meaning.buses {
+        buses.row(vec![
+            bus.name.clone(),
+            bus.port.clone(),
+            if bus.writes { "allow" } else { "deny" }.to_owned(),
+            bus.devices.to_string(),
+            format!("{:.1}", bus.load.requests_per_sec),
+            bus.load
+                .busy_share
+                .map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
+        ]);
+    }
+    let mut endpoints = Table::new(&[
+        ("device", Align::Left),
+        ("label", Align::Left),
+        ("profile", Align::Left),
+        ("link", Align::Left),
+        ("points", Align::Right),
+        ("endpoint", Align::Left),
+    ]);
+    for device in &meaning.endpoints {
+        endpoints.row(vec![
+            device.device.clone(),
+            device.label.clone(),
+            device.profile.clone(),
+            device.link.clone(),
+            device.points.to_string(),
+            device.endpoint.clone(),
+        ]);
+    }
+    format!("the configuration is valid\n\n{servers}\n{buses}\n{endpoints}")
+}

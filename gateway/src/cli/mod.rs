@@ -1,0 +1,60 @@
+//! The command line: what can be asked for, and who does it.
+
+mod arguments;
+mod check;
+mod control;
+mod objects;
+mod output;
+mod profile;
+mod run;
+mod table;
+
+pub use arguments::Arguments;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::exit::{ExitStatus, Failure};
+use arguments::Command;
+
+/// Does what the command line says and returns the exit status.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let status = if error.use_stderr() {
+                ExitStatus::Usage
+            } else {
+                ExitStatus::Success
+            };
+            error.print().ok();
+            return status.into();
+        }
+    };
+    match dispatch(arguments) {
+        Ok(()) => ExitStatus::Success.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                output::complain(&format!("error: {}", failure.message));
+            }
+            failure.status.into()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { config, log, command } = arguments;
+    match command {
+        Command::Run => run::run(&config, log.as_deref().unwrap_or("info")),
+        Command::Check(options) => check::check(&config, options.json),
+        Command::Status(options) => control::status(&config, &options),
+        Command::Devices(options) => control::devices(&config, &options),
+        Command::Read(options) => control::read(&config, &options),
+        Command::Write(options) => control::write(&config, &options),
+        Command::Exec(options) => control::exec(&config, &options),
+        Command::Deregister(options) => control::deregister(&config, &options),
+        Command::Profile(command) => profile::profile(&config, command),
+        Command::Objects(command) => objects::objects(&config, command),
+    }
+}

@@ -1,0 +1,262 @@
+//! `profile`: which device profiles there are, whether one is right, and what it makes of a frame.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use ucifi_core::Profile;
+use ucifi_core::field::Frame;
+use ucifi_core::profile::Decoded;
+use ucifi_profiles::document::Diagnostic;
+use ucifi_profiles::{Catalogue, CompiledProfile, TestOutcome, compile, open_exchange};
+
+use super::arguments::ProfileCommand;
+use super::check::invalid;
+use super::output::{answer, complain, print};
+use super::table::{Align, Table};
+use crate::config::{Sources, beside, read_file};
+use crate::exit::{ExitStatus, Failure};
+use crate::profiles::{catalogue_of, objects_of};
+
+pub(super) fn profile(config: &Path, command: ProfileCommand) -> Result<(), Failure> {
+    match command {
+        ProfileCommand::List(options) => list(&known(config)?, options.json),
+        ProfileCommand::Check { files } => check(config, &files),
+        ProfileCommand::Test { files, options } => {
+            let profiles = if files.is_empty() {
+                known(config)?.profiles().cloned().collect()
+            } else {
+                compile_all(config, &files)?
+            };
+            test(&profiles, options.json)
+        }
+        ProfileCommand::Decode {
+            profile,
+            hex,
+            options,
+        } => decode(&known(config)?, &profile, &hex.concat(), options.json),
+    }
+}
+
+/// The stock profiles, and those of `profiles.d` beside the configuration if there is one.
+fn known(config: &Path) -> Result<Catalogue, Failure> {
+    let sources = Sources {
+        profiles: beside(config, "profiles.d", "toml").map_err(invalid)?,
+        objects: beside(config, "objects.d", "xml").map_err(invalid)?,
+        ..Sources::default()
+    };
+    let mut found = Vec::new();
+    let (_, catalogue) = catalogue_of(&sources, &mut found);
+    if found.iter().any(Diagnostic::is_error) {
+        Err(invalid(found))
+    } else {
+        Ok(catalogue)
+    }
+}
+
+fn list(catalogue: &Catalogue, json: bool) -> Result<(), Failure> {
+    let value: Vec<Json> = catalogue.profiles().map(|profile| summary(profile)).collect();
+    answer(json, &Json::Array(value), || {
+        let mut rows = Table::new(&[
+            ("id", Align::Left),
+            ("maker", Align::Left),
+            ("model", Align::Left),
+            ("kind", Align::Left),
+            ("version", Align::Left),
+            ("status", Align::Left),
+            ("points", Align::Right),
+        ]);
+        for profile in catalogue.profiles() {
+            let identity = profile.identity();
+            rows.row(vec![
+                profile.id().to_owned(),
+                identity.manufacturer.to_string(),
+                identity.model_number.to_string(),
+                identity.device_type.to_string(),
+                profile.version().to_owned(),
+                profile.status().name().to_owned(),
+                profile.points().len().to_string(),
+            ]);
+        }
+        rows.to_string()
+    })
+}
+
+fn summary(profile: &CompiledProfile) -> Json {
+    let identity = profile.identity();
+    let aliases: Vec<&str> = profile.aliases().iter().map(|alias| &**alias).collect();
+    let points: Vec<Json> = profile
+        .points()
+        .iter()
+        .map(|point| {
+            json!({
+                "name": &*point.name,
+                "path": point.path.to_string(),
+                "unit": &*point.unit,
+                "every_ms": point.every_ms,
+            })
+        })
+        .collect();
+    let commands: Vec<String> = profile.command_paths().map(|path| path.to_string()).collect();
+    json!({
+        "id": profile.id(),
+        "aliases": aliases,
+        "manufacturer": &*identity.manufacturer,
+        "model": &*identity.model_number,
+        "kind": &*identity.device_type,
+        "version": profile.version(),
+        "status": profile.status().name(),
+        "points": points,
+        "commands": commands,
+    })
+}
+
+fn check(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+    let profiles = compile_all(config, files)?;
+    for profile in &profiles {
+        profile
+            .warnings()
+            .iter()
+            .for_each(|warning| complain(&warning.to_string()));
+        let points = profile.points().len();
+        print(&format!(
+            "{} {}: {points} points, no errors\n",
+            profile.id(),
+            profile.version()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Compiles every file and prints everything that is wrong with any of them.
+fn compile_all(config: &Path, files: &[PathBuf]) -> Result<Vec<Arc<CompiledProfile>>, Failure> {
+    let objects = objects_of(&beside(config, "objects.d", "xml").map_err(invalid)?).map_err(invalid)?;
+    let mut found = Vec::new();
+    let mut profiles = Vec::new();
+    for path in files {
+        let compiled = read_file(path)
+            .map_err(|e| vec![e])
+            .and_then(|file| compile(&file.name, &file.text, &objects));
+        match compiled {
+            Ok(profile) => profiles.push(Arc::new(profile)),
+            Err(errors) => found.extend(errors),
+        }
+    }
+    if found.is_empty() {
+        Ok(profiles)
+    } else {
+        Err(invalid(found))
+    }
+}
+
+fn test(profiles: &[Arc<CompiledProfile>], json: bool) -> Result<(), Failure> {
+    let outcomes: Vec<(&str, TestOutcome)> = profiles
+        .iter()
+        .flat_map(|profile| {
+            profile
+                .run_tests()
+                .into_iter()
+                .map(|outcome| (profile.id(), outcome))
+        })
+        .collect();
+    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.passed()).count();
+    let value: Vec<Json> = outcomes
+        .iter()
+        .map(|(id, outcome)| outcome_json(id, outcome))
+        .collect();
+    answer(json, &Json::Array(value), || {
+        let lines: String = outcomes
+            .iter()
+            .map(|(id, outcome)| outcome_text(id, outcome))
+            .collect();
+        format!("{lines}{} golden frames, {failed} failed\n", outcomes.len())
+    })?;
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::said(ExitStatus::Failed))
+    }
+}
+
+fn outcome_json(id: &str, outcome: &TestOutcome) -> Json {
+    json!({
+        "profile": id,
+        "name": outcome.name,
+        "place": outcome.place.to_string(),
+        "passed": outcome.passed(),
+        "differences": outcome.differences,
+    })
+}
+
+fn outcome_text(id: &str, outcome: &TestOutcome) -> String {
+    if outcome.passed() {
+        return format!("ok      {id}: {}\n", outcome.name);
+    }
+    let differences: String = outcome
+        .differences
+        .iter()
+        .map(|line| format!("        {line}\n"))
+        .collect();
+    format!(
+        "FAILED  {id}: {} ({})\n{differences}",
+        outcome.name, outcome.place
+    )
+}
+
+/// The request of a Modbus RTU read has 8 bytes, what follows is the response.
+fn decode(catalogue: &Catalogue, id: &str, hex: &str, json: bool) -> Result<(), Failure> {
+    let usage = |message: String| Failure::new(ExitStatus::Usage, message);
+    let Some(profile) = catalogue.find(id) else {
+        let near = catalogue
+            .nearest(id)
+            .map(|near| format!(", did you mean {near}?"))
+            .unwrap_or_default();
+        return Err(Failure::new(
+            ExitStatus::NotFound,
+            format!("there is no profile {id:?}{near}"),
+        ));
+    };
+    let bytes = crate::hex::bytes(hex).ok_or_else(|| usage("not hex digits in pairs".to_owned()))?;
+    let (request, response) = bytes.split_at_checked(8).ok_or_else(|| {
+        usage(
+            "fewer than 8 bytes: give the whole request and the whole response with their checksums"
+                .to_owned(),
+        )
+    })?;
+    let block = open_exchange(request, response).map_err(|e| Failure::new(ExitStatus::Failed, e))?;
+    let decoded = profile.decode(&Frame::ModbusBlock(block));
+    let decoded = decoded.map_err(|e| Failure::new(ExitStatus::Failed, e.to_string()))?;
+    let rows: Vec<[String; 4]> = decoded
+        .iter()
+        .filter_map(|(point, value)| {
+            let point = profile.points().get(usize::from(point.0))?;
+            Some([
+                point.name.to_string(),
+                point.path.to_string(),
+                shown(value),
+                point.unit.to_string(),
+            ])
+        })
+        .collect();
+    let value = rows
+        .iter()
+        .map(|[name, path, value, unit]| json!({ "name": name, "path": path, "value": value, "unit": unit }));
+    answer(json, &Json::Array(value.collect()), || {
+        let mut table = Table::new(&[
+            ("name", Align::Left),
+            ("path", Align::Left),
+            ("value", Align::Right),
+            ("unit", Align::Left),
+        ]);
+        rows.iter().for_each(|row| table.row(row.to_vec()));
+        table.to_string()
+    })
+}
+
+fn shown(decoded: &Decoded) -> String {
+    match decoded {
+        Decoded::Value(value) => value.to_string(),
+        Decoded::Absent => "absent".to_owned(),
+        Decoded::Fault(reason) => format!("fault: {reason}"),
+    }
+}

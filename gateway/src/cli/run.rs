@@ -1,0 +1,115 @@
+//! `run`: the daemon.
+
+use std::path::{Path, PathBuf};
+
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::check::invalid;
+use crate::config::{Loaded, Sources, read};
+use crate::control::ControlSocket;
+use crate::exit::{ExitStatus, Failure};
+use crate::runtime::{self, Running};
+
+pub(super) fn run(config: &Path, log: &str) -> Result<(), Failure> {
+    crate::logging::start(log)?;
+    let sources = Sources::load(config).map_err(invalid)?;
+    let loaded = read(&sources).map_err(invalid)?;
+    say_warnings(&loaded);
+    let failed = |error: std::io::Error| Failure::new(ExitStatus::Failed, format!("cannot start: {error}"));
+    Runtime::new()
+        .map_err(failed)?
+        .block_on(daemon(config.to_owned(), sources, loaded))
+}
+
+async fn daemon(config: PathBuf, mut sources: Sources, loaded: Loaded) -> Result<(), Failure> {
+    let failed = |error: String| Failure::new(ExitStatus::Failed, error);
+    let mut signals = Signals::catch().map_err(|error| failed(format!("cannot catch signals: {error}")))?;
+    let path = loaded.configuration.gateway.control_socket.clone();
+    let socket = ControlSocket::bind(&path).map_err(|error| failed(error.to_string()))?;
+    info!(
+        name = &*loaded.configuration.gateway.name,
+        devices = loaded.configuration.devices.len(),
+        servers = loaded.configuration.servers.len(),
+        socket = %path.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "gateway starts"
+    );
+    let seed = OsRng
+        .try_next_u64()
+        .map_err(|error| failed(format!("the system has no random numbers: {error}")))?;
+    let running = runtime::start(loaded, seed).map_err(|error| failed(error.to_string()))?;
+    let control = tokio::spawn(socket.serve(running.calls()));
+    while signals.next().await == Wanted::Reload {
+        sources = reload(&config, sources, &running).await;
+    }
+    info!("gateway stops");
+    running.stop().await;
+    control.abort();
+    // The socket's file goes with the task.
+    control.await.ok();
+    Ok(())
+}
+
+/// Reads the configuration again; returns the sources that are in force.
+async fn reload(config: &Path, present: Sources, running: &Running) -> Sources {
+    let read_again = Sources::load(config).and_then(|sources| Ok((read(&sources)?, sources)));
+    match read_again {
+        Ok((_, sources)) if sources == present => {
+            info!("the configuration has not changed");
+            present
+        }
+        Ok((loaded, sources)) => {
+            info!("the configuration has changed");
+            say_warnings(&loaded);
+            running.reload(loaded).await;
+            sources
+        }
+        Err(found) => {
+            found.iter().for_each(|diagnostic| error!("{diagnostic}"));
+            error!("the new configuration is invalid, going on with the old one");
+            present
+        }
+    }
+}
+
+fn say_warnings(loaded: &Loaded) {
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    for warning in crate::meaning::meaning(&loaded.configuration).warnings {
+        warn!("{warning}");
+    }
+}
+
+/// What a signal wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hang_up.recv() => Wanted::Reload,
+        }
+    }
+}

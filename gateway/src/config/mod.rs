@@ -1,0 +1,44 @@
+//! The configuration: read once, checked whole, then only looked at.
+//!
+//! [`Sources`] are the texts as they stand in files and environment; [`read`] makes a [`Loaded`] of them or says
+//! everything that is wrong. Nothing here opens a port or a socket.
+
+mod bus;
+mod device;
+mod gateway;
+mod overrides;
+mod reader;
+mod section;
+mod server;
+mod sources;
+
+pub use bus::{Bus, BusPort, SerialFormat};
+pub use device::Device;
+pub use gateway::{GatewayOptions, OnStop};
+pub use overrides::Override;
+pub use reader::{Loaded, read};
+pub use server::{Server, ServerUri};
+pub use sources::{File, Sources};
+pub(crate) use sources::{beside, read_file};
+
+/// Where the configuration is looked for unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/ucifi-gateway/gateway.toml";
+
+/// Where the control socket is unless the configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/ucifi-gateway/control.sock";
+
+/// What the gateway is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// The gateway itself.
+    pub gateway: GatewayOptions,
+    /// The LwM2M servers.
+    pub servers: Vec<Server>,
+    /// The field buses.
+    pub buses: Vec<Bus>,
+    /// The devices on them.
+    pub devices: Vec<Device>,
+}
+
+#[cfg(test)]
+mod tests;

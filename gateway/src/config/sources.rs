@@ -1,0 +1,144 @@
+//! The texts that a configuration is made of.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ucifi_profiles::document::{Diagnostic, Place};
+
+use super::Override;
+use crate::limits::{FILE_BYTES, FILES};
+
+/// A file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path, for messages.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
+}
+
+/// Every text that a configuration is made of; equal sources make equal configurations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// `gateway.toml`, then `conf.d/*.toml` and `devices.d/*.toml`, each folder sorted by name.
+    pub options: Vec<File>,
+    /// `profiles.d/*.toml`, sorted.
+    pub profiles: Vec<File>,
+    /// `objects.d/*.xml`, sorted.
+    pub objects: Vec<File>,
+    /// What the environment overrides.
+    pub overrides: Vec<Override>,
+}
+
+impl Sources {
+    /// Reads the file at `path`, the folders beside it and the environment.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, and every variable that names no option.
+    pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let mut errors = Vec::new();
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut options: Vec<File> = read_file(path).map_err(|e| errors.push(e)).into_iter().collect();
+        for name in ["conf.d", "devices.d"] {
+            options.extend(read_folder(&folder.join(name), "toml", &mut errors));
+        }
+        let profiles = read_folder(&folder.join("profiles.d"), "toml", &mut errors);
+        let objects = read_folder(&folder.join("objects.d"), "xml", &mut errors);
+        let overrides = Override::from_environment().unwrap_or_else(|bad| {
+            errors.extend(
+                bad.into_iter()
+                    .map(|(variable, reason)| of_variable(&variable, reason)),
+            );
+            Vec::new()
+        });
+        if errors.is_empty() {
+            Ok(Self {
+                options,
+                profiles,
+                objects,
+                overrides,
+            })
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// Reads the files of one folder beside the configuration.
+///
+/// # Errors
+/// Every file that cannot be read.
+pub(crate) fn beside(config: &Path, folder: &str, extension: &str) -> Result<Vec<File>, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let folder = config.parent().unwrap_or(Path::new("")).join(folder);
+    let files = read_folder(&folder, extension, &mut errors);
+    if errors.is_empty() { Ok(files) } else { Err(errors) }
+}
+
+/// Reads one file whole, within a bound.
+///
+/// # Errors
+/// That it cannot be read, is too long, or is no UTF-8.
+pub(crate) fn read_file(path: &Path) -> Result<File, Diagnostic> {
+    let name = path.display().to_string();
+    let fail = |reason: String| {
+        Diagnostic::error(
+            Place {
+                file: name.as_str().into(),
+                line: 1,
+                column: 1,
+            },
+            reason,
+        )
+    };
+    let file = fs::File::open(path).map_err(|e| fail(format!("cannot open: {e}")))?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| fail(format!("cannot read: {e}")))?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(fail(format!("longer than {FILE_BYTES} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| fail(format!("no UTF-8 text: {e}")))?;
+    Ok(File { name, text })
+}
+
+/// A folder that is not there is empty.
+fn read_folder(folder: &Path, extension: &str, errors: &mut Vec<Diagnostic>) -> Vec<File> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let wanted = |path: &PathBuf| path.extension().is_some_and(|e| e == extension);
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(wanted)
+        .take(FILES + 1)
+        .collect();
+    paths.sort();
+    if paths.len() > FILES {
+        let place = Place {
+            file: folder.display().to_string().into(),
+            line: 1,
+            column: 1,
+        };
+        errors.push(Diagnostic::error(place, format!("more than {FILES} files")));
+        return Vec::new();
+    }
+    paths
+        .iter()
+        .filter_map(|path| read_file(path).map_err(|e| errors.push(e)).ok())
+        .collect()
+}
+
+fn of_variable(variable: &str, reason: String) -> Diagnostic {
+    Diagnostic::error(
+        Place {
+            file: variable.into(),
+            line: 1,
+            column: 1,
+        },
+        reason,
+    )
+    .with_help("as in UCIFI__GATEWAY__NAME or UCIFI__SERVER__<NAME>__URI")
+}

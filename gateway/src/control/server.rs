@@ -1,0 +1,237 @@
+//! Listens on the control socket and hands requests to the event loop.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{Problem, ProblemKind, Reply, Request};
+use crate::limits::{CONTROL_CLIENTS, CONTROL_IDLE, CONTROL_LINE_BYTES};
+
+/// A request on its way to the event loop.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the reply goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another gateway listens there.
+    #[error("another gateway listens on {}: stop it first, or set control_socket", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot make the control socket {}: {source}; set control_socket to a path you may write to", path.display())]
+    Failed {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A control socket that is listened on; its file goes with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Makes the socket, in place of one that a killed gateway left behind.
+    ///
+    /// # Errors
+    /// When another gateway listens there, or the system refuses.
+    pub fn bind(path: &Path) -> Result<Self, ControlError> {
+        let failed = |source| ControlError::Failed {
+            path: path.to_owned(),
+            source,
+        };
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(ControlError::InUse {
+                path: path.to_owned(),
+            });
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Serves clients until the receiver of the calls is gone.
+    pub async fn serve(self, calls: mpsc::Sender<Call>) {
+        let free = Arc::new(Semaphore::new(CONTROL_CLIENTS));
+        let mut clients = JoinSet::new();
+        loop {
+            let Ok(seat) = free.clone().acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = calls.closed() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let calls = calls.clone();
+                    clients.spawn(async move {
+                        serve_client(stream, calls).await;
+                        drop(seat);
+                    });
+                }
+                Err(error) => warn!(%error, "the control socket refuses clients"),
+            }
+            while clients.try_join_next().is_some() {}
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // One that is gone already is as good.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn serve_client(stream: UnixStream, calls: mpsc::Sender<Call>) {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    loop {
+        let mut line = Vec::new();
+        let mut bounded = (&mut reading).take(CONTROL_LINE_BYTES as u64);
+        match timeout(CONTROL_IDLE, bounded.read_until(b'\n', &mut line)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) | Err(_) => return,
+        }
+        let whole = line.ends_with(b"\n") || line.len() < CONTROL_LINE_BYTES;
+        let reply = if whole {
+            answer(&line, &calls).await
+        } else {
+            too_long()
+        };
+        let Ok(mut text) = serde_json::to_vec(&reply) else {
+            return;
+        };
+        text.push(b'\n');
+        let written = timeout(CONTROL_IDLE, writing.write_all(&text)).await;
+        if !whole || !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn answer(line: &[u8], calls: &mpsc::Sender<Call>) -> Reply {
+    let request = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => {
+            debug!(%error, "a control client sent what is no request");
+            return Reply::Error(Problem::new(
+                ProblemKind::BadRequest,
+                format!("no request: {error}"),
+            ));
+        }
+    };
+    let (reply, answered) = oneshot::channel();
+    let stopping = || Reply::Error(Problem::new(ProblemKind::Busy, "the gateway is stopping"));
+    if calls.send(Call { request, reply }).await.is_err() {
+        return stopping();
+    }
+    answered.await.unwrap_or_else(|_| stopping())
+}
+
+fn too_long() -> Reply {
+    let message = format!("a request has at most {CONTROL_LINE_BYTES} bytes");
+    Reply::Error(Problem::new(ProblemKind::BadRequest, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::io::{BufRead, Write};
+
+    /// Sends a line to a server whose event loop answers every request with `true`.
+    fn exchange(line: &'static [u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let socket = ControlSocket::bind(&path).unwrap();
+            let (calls, mut received) = mpsc::channel::<Call>(1);
+            tokio::spawn(socket.serve(calls));
+            let client = tokio::task::spawn_blocking(move || {
+                let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+                stream.write_all(line).unwrap();
+                let mut reply = String::new();
+                io::BufReader::new(stream).read_line(&mut reply).unwrap();
+                reply
+            });
+            let answer = async {
+                while let Some(call) = received.recv().await {
+                    call.reply.send(Reply::Ok(json!(true))).unwrap();
+                }
+            };
+            tokio::select! {
+                reply = client => reply.unwrap(),
+                () = answer => unreachable!("the server keeps its sender"),
+            }
+        })
+    }
+
+    #[test]
+    fn a_request_is_answered_on_one_line() {
+        assert_eq!(exchange(b"{\"command\":\"status\"}\n"), "{\"ok\":true}\n");
+    }
+
+    #[test]
+    fn an_unknown_command_is_refused() {
+        assert!(exchange(b"{\"command\":\"reboot\"}\n").contains("bad-request"));
+    }
+
+    #[test]
+    fn a_request_beyond_the_bound_is_refused() {
+        static LINE: [u8; CONTROL_LINE_BYTES] = [b' '; CONTROL_LINE_BYTES];
+        assert!(exchange(&LINE).contains("at most 16384 bytes"));
+    }
+
+    #[test]
+    fn the_socket_is_for_owner_and_group_and_goes_with_the_gateway() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let socket = ControlSocket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(
+            ControlSocket::bind(&path),
+            Err(ControlError::InUse { .. })
+        ));
+        drop(socket);
+        assert!(!path.exists());
+    }
+}

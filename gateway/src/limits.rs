@@ -1,0 +1,44 @@
+//! Every bound of the shell, in one place.
+
+use std::time::Duration;
+
+/// Bytes of one request line on the control socket: a Write of the longest value that a device takes fits many
+/// times, and eight clients cannot fill the memory.
+pub const CONTROL_LINE_BYTES: usize = 16 * 1024;
+
+/// Clients of the control socket at the same time; one more waits until another leaves.
+pub const CONTROL_CLIENTS: usize = 8;
+
+/// Bytes of one reply line that a client accepts: a device with a thousand points fits.
+pub const CONTROL_REPLY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Requests from control clients that wait for the event loop: one a client.
+pub const CONTROL_CALLS: usize = CONTROL_CLIENTS;
+
+/// Time that a control client has to send its request, and that writing a reply may take.
+pub const CONTROL_IDLE: Duration = Duration::from_secs(60);
+
+/// Inputs from buses and servers that wait for the event loop; a full queue slows their readers down.
+pub const INPUTS: usize = 256;
+
+/// Orders that wait for one bus; what does not fit is told to the core as expired.
+pub const BUS_ORDERS: usize = 256;
+
+/// Datagrams kept for one endpoint until the server's name is resolved: a Register with its blocks is asked for
+/// one by one, so one is usual.
+pub const UNRESOLVED_DATAGRAMS: usize = 4;
+
+/// Bytes of one datagram accepted from a server.
+pub const DATAGRAM_BYTES: usize = 64 * 1024;
+
+/// Bytes of one configuration, profile or object file.
+pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Files of one kind in a folder beside the configuration: every device may have a file of its own.
+pub const FILES: usize = 4096;
+
+/// Devices of one gateway.
+pub const DEVICES: usize = 10_000;
+
+/// Time that ending the registrations may take at a stop.
+pub const DEREGISTER: Duration = Duration::from_secs(5);

@@ -1,0 +1,379 @@
+//! What people are told over the control socket.
+
+use lwm2m_client::object::ResourceDefinition;
+use lwm2m_client::{Path, Value, ValueType};
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+use ucifi_adapters::modbus::{Statistics, UnitStatistics};
+use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality};
+use ucifi_profiles::document::nearest;
+
+use super::buses::BusStatus;
+use super::clock::now;
+use super::commands;
+use super::engine::Engine;
+use crate::control::{Call, Problem, ProblemKind, Reply, Request};
+
+/// Answers a call, at once or when its command is finished.
+pub(super) fn answer(engine: &mut Engine, call: Call) {
+    let Call { request, reply } = call;
+    let answered = match request {
+        Request::Status {} => return status(engine, reply),
+        Request::Devices {} => Ok(devices(engine)),
+        Request::Read { device, target } => read(engine, &device, target.as_deref()),
+        Request::Write {
+            device,
+            target,
+            value,
+        } => match write(engine, &device, &target, &value) {
+            Ok(id) => return engine.commands.wait(id, reply),
+            Err(problem) => Err(problem),
+        },
+        Request::Exec {
+            device,
+            target,
+            arguments,
+        } => match exec(engine, &device, &target, &arguments) {
+            Ok(id) => return engine.commands.wait(id, reply),
+            Err(problem) => Err(problem),
+        },
+        Request::Deregister { device } => deregister(engine, device.as_deref()),
+    };
+    // Who asked may have gone away.
+    reply.send(answered.map_or_else(Reply::Error, Reply::Ok)).ok();
+}
+
+/// The buses tell their counters by themselves, so this reply is put together beside the event loop.
+fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
+    let now = now();
+    let endpoints: Vec<Json> = engine.gateway.endpoints().iter().map(endpoint_json).collect();
+    let mut status = json!({
+        "name": &**engine.gateway.name(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_ms": millis(now.instant.saturating_duration_since(engine.started)),
+        "clock_set": now.wall.is_some(),
+        "endpoints": endpoints,
+    });
+    let buses = engine.buses.status();
+    tokio::spawn(async move {
+        let mut told = Vec::new();
+        for bus in buses {
+            told.push(bus_json(bus).await);
+        }
+        status["buses"] = Json::Array(told);
+        reply.send(Reply::Ok(status)).ok();
+    });
+}
+
+fn endpoint_json(endpoint: &EndpointStatus) -> Json {
+    json!({
+        "server": &*endpoint.account,
+        "uri": &*endpoint.server_uri,
+        "endpoint": &*endpoint.name,
+        "device": &*endpoint.device,
+        "state": endpoint.state.name(),
+        "location": endpoint.location,
+        "last_error": endpoint.last_error,
+        "observations": endpoint.observations,
+        "queued": endpoint.queued,
+        "delivered": endpoint.delivered,
+        "dropped": endpoint.dropped,
+    })
+}
+
+async fn bus_json(bus: BusStatus) -> Json {
+    let statistics = match bus.statistics {
+        Some(under_way) => under_way.await.ok(),
+        None => None,
+    };
+    let mut told = json!({ "name": &*bus.name, "port": bus.port, "state": bus.state.describe() });
+    if let (Some(statistics), Some(object)) = (statistics, told.as_object_mut()) {
+        object.extend(statistics_json(&statistics));
+    }
+    told
+}
+
+fn statistics_json(statistics: &Statistics) -> serde_json::Map<String, Json> {
+    let sum = |of: fn(&UnitStatistics) -> u64| statistics.units.values().map(of).sum::<u64>();
+    let load: f64 = statistics
+        .units
+        .keys()
+        .map(|unit| statistics.busy_share(*unit))
+        .sum();
+    let units: Vec<Json> = statistics
+        .units
+        .iter()
+        .map(|(unit, s)| unit_json(*unit, s))
+        .collect();
+    let all = [
+        ("load_percent", json!((load * 1_000.0).round() / 10.0)),
+        ("requests", json!(sum(|s| s.requests))),
+        ("ok", json!(sum(|s| s.ok))),
+        ("timeouts", json!(sum(|s| s.timeouts))),
+        ("crc_errors", json!(sum(|s| s.crc_errors))),
+        ("exceptions", json!(sum(|s| s.exceptions))),
+        ("late_discarded", json!(sum(|s| s.late_discarded))),
+        ("foreign_frames", json!(statistics.bus.foreign_frames)),
+        ("garbage_bytes", json!(statistics.bus.garbage_bytes)),
+        ("connections", json!(statistics.bus.connections)),
+        ("commands_dropped", json!(statistics.bus.commands_dropped)),
+        ("units", Json::Array(units)),
+    ];
+    all.into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn unit_json(unit: u8, statistics: &UnitStatistics) -> Json {
+    json!({
+        "unit": unit,
+        "requests": statistics.requests,
+        "ok": statistics.ok,
+        "timeouts": statistics.timeouts,
+        "crc_errors": statistics.crc_errors,
+        "exceptions": statistics.exceptions,
+        "late_discarded": statistics.late_discarded,
+        "turnaround_ms": millis(statistics.turnaround),
+        "turnaround_max_ms": millis(statistics.turnaround_max),
+    })
+}
+
+fn devices(engine: &Engine) -> Json {
+    let devices: Vec<Json> = engine.gateway.devices(now()).iter().map(device_json).collect();
+    json!({ "devices": devices })
+}
+
+fn device_json(device: &DeviceStatus) -> Json {
+    let instances: Vec<String> = device.instances.iter().map(Path::to_string).collect();
+    let state = match device.reachable {
+        Some(true) => "answers",
+        Some(false) => "does not answer",
+        None => "unknown",
+    };
+    json!({
+        "id": &*device.id,
+        "label": &*device.label,
+        "profile": &*device.profile,
+        "link": device.link.as_ref().map(ToString::to_string),
+        "state": state,
+        "unreachable_because": device.unreachable_because,
+        "last_frame_age_ms": device.last_frame_age_ms,
+        "frames": device.frames,
+        "frames_refused": device.frames_refused,
+        "faults": device.faults,
+        "instances": instances,
+    })
+}
+
+fn read(engine: &Engine, device: &str, target: Option<&str>) -> Result<Json, Problem> {
+    let values = values(engine, device)?;
+    let found: Vec<&PointValue> = match target {
+        None => values.iter().collect(),
+        Some(target) => match target.parse::<Path>() {
+            Ok(path) => values.iter().filter(|value| path.contains(&value.path)).collect(),
+            Err(_) => values.iter().filter(|value| *value.name == *target).collect(),
+        },
+    };
+    if let (Some(target), true) = (target, found.is_empty()) {
+        return Err(no_value(device, target, &values));
+    }
+    let values: Vec<Json> = found.into_iter().map(value_json).collect();
+    Ok(json!({ "device": device, "values": values }))
+}
+
+fn values(engine: &Engine, device: &str) -> Result<Vec<PointValue>, Problem> {
+    if let Some(values) = engine.gateway.values(device, now()) {
+        return Ok(values);
+    }
+    let devices = engine.gateway.devices(now());
+    let known = devices.iter().map(|known| &*known.id);
+    let message = match nearest(device, known) {
+        Some(near) => format!("there is no device {device:?}, did you mean {near:?}?"),
+        None => format!("there is no device {device:?}: see `ucifi-gateway devices`"),
+    };
+    Err(Problem::new(ProblemKind::NotFound, message))
+}
+
+fn no_value(device: &str, target: &str, values: &[PointValue]) -> Problem {
+    let message = match nearest(target, values.iter().map(|value| &*value.name)) {
+        Some(near) if !target.starts_with('/') => {
+            format!("{device} has no point {target:?}, did you mean {near:?}?")
+        }
+        Some(_) | None => format!("{device} has nothing at {target}: see `ucifi-gateway read {device}`"),
+    };
+    Problem::new(ProblemKind::NotFound, message)
+}
+
+fn value_json(value: &PointValue) -> Json {
+    json!({
+        "name": &*value.name,
+        "path": value.path.to_string(),
+        "value": value.value.as_ref().map(plain_json),
+        "unit": &*value.unit,
+        "time": value.time.map(|time| time.unix_ms() as f64 / 1_000.0),
+        "age_ms": value.age_ms,
+        "quality": value.quality.map(quality_name),
+    })
+}
+
+fn quality_name(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Fault => "fault",
+        Quality::Stale => "stale",
+        Quality::Derived => "derived",
+        Quality::Good => "good",
+    }
+}
+
+/// Returns a value as JSON has it; bytes as hex, links as text.
+pub(crate) fn plain_json(value: &Value) -> Json {
+    match value {
+        Value::Integer(v) | Value::Time(v) => json!(v),
+        Value::Unsigned(v) => json!(v),
+        Value::Float(v) => json!(v),
+        Value::Boolean(v) => json!(v),
+        Value::String(v) | Value::Corelnk(v) => json!(v),
+        Value::Opaque(_) | Value::Objlnk(..) => json!(value.to_string()),
+    }
+}
+
+fn write(engine: &mut Engine, device: &str, target: &str, text: &str) -> Result<CommandId, Problem> {
+    let path = resource(engine, device, target)?;
+    let definition = definition(engine, path)?;
+    let value = parse(definition, path, text)?;
+    definition
+        .check(&value)
+        .map_err(|reason| Problem::new(ProblemKind::Refused, reason))?;
+    engine
+        .gateway
+        .command(device, path, value, now())
+        .map_err(command_problem)
+}
+
+fn exec(engine: &mut Engine, device: &str, target: &str, arguments: &str) -> Result<CommandId, Problem> {
+    let path = resource(engine, device, target)?;
+    if !definition(engine, path)?.operations.execute {
+        return Err(Problem::new(
+            ProblemKind::Refused,
+            format!("{path} cannot be executed"),
+        ));
+    }
+    engine
+        .gateway
+        .execute(device, path, arguments, now())
+        .map_err(command_problem)
+}
+
+fn command_problem(error: CommandError) -> Problem {
+    match error {
+        CommandError::UnknownDevice(_) | CommandError::UnknownResource(_) => {
+            Problem::new(ProblemKind::NotFound, error.to_string())
+        }
+        CommandError::Refused(outcome) => Problem::new(
+            commands::kind_of(&outcome).unwrap_or(ProblemKind::Refused),
+            outcome.to_string(),
+        ),
+    }
+}
+
+/// Returns the resource that a path or the name of a point means.
+fn resource(engine: &Engine, device: &str, target: &str) -> Result<Path, Problem> {
+    let values = values(engine, device)?;
+    let path = match target.parse::<Path>() {
+        Ok(path) => Some(path),
+        Err(_) => values
+            .iter()
+            .find(|value| *value.name == *target)
+            .map(|value| value.path),
+    };
+    let path = path.ok_or_else(|| no_value(device, target, &values))?;
+    if path.resource_id().is_none() {
+        let message = format!("{path} is no resource: name one, as in /3416/0/1");
+        return Err(Problem::new(ProblemKind::BadRequest, message));
+    }
+    Ok(path)
+}
+
+fn definition(engine: &Engine, path: Path) -> Result<&ResourceDefinition, Problem> {
+    let unknown = || {
+        Problem::new(
+            ProblemKind::NotFound,
+            format!("no object has the resource {path}"),
+        )
+    };
+    let (object, resource) = path.object_id().zip(path.resource_id()).ok_or_else(unknown)?;
+    let object = engine.objects.latest(object).ok_or_else(unknown)?;
+    object.resources.get(&resource).ok_or_else(unknown)
+}
+
+/// Reads a value as a person writes it: LwM2M's own text format, and the words and hex digits of people.
+fn parse(definition: &ResourceDefinition, path: Path, text: &str) -> Result<Value, Problem> {
+    let unfit = |expected: &str| {
+        let message = format!(
+            "{text:?} is no value for {path} ({}): {expected}",
+            definition.name
+        );
+        Problem::new(ProblemKind::Refused, message)
+    };
+    let Some(value_type) = definition.value_type else {
+        return Err(unfit("it has no value, it can only be executed"));
+    };
+    let value = match value_type {
+        ValueType::Boolean => match text.to_lowercase().as_str() {
+            "true" | "1" | "on" => Some(Value::Boolean(true)),
+            "false" | "0" | "off" => Some(Value::Boolean(false)),
+            _ => None,
+        },
+        ValueType::Integer => text.parse().ok().map(Value::Integer),
+        ValueType::Unsigned => text.parse().ok().map(Value::Unsigned),
+        ValueType::Float => text
+            .parse()
+            .ok()
+            .filter(|v: &f64| v.is_finite())
+            .map(Value::Float),
+        ValueType::Time => text.parse().ok().map(Value::Time),
+        ValueType::String => Some(Value::String(text.to_owned())),
+        ValueType::Corelnk => Some(Value::Corelnk(text.to_owned())),
+        ValueType::Opaque => crate::hex::bytes(text).map(Value::Opaque),
+        ValueType::Objlnk => objlnk(text),
+    };
+    value.ok_or_else(|| unfit(&format!("expected {}", expected(value_type))))
+}
+
+fn objlnk(text: &str) -> Option<Value> {
+    let (object, instance) = text.split_once(':')?;
+    Some(Value::Objlnk(
+        lwm2m_client::ObjectId(object.parse().ok()?),
+        lwm2m_client::InstanceId(instance.parse().ok()?),
+    ))
+}
+
+fn expected(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Boolean => "true or false",
+        ValueType::Integer => "an integer",
+        ValueType::Unsigned => "an integer that is not negative",
+        ValueType::Float => "a number",
+        ValueType::Time => "seconds since 1970",
+        ValueType::String | ValueType::Corelnk => "a text",
+        ValueType::Opaque => "hex digits",
+        ValueType::Objlnk => "object:instance",
+    }
+}
+
+fn deregister(engine: &mut Engine, device: Option<&str>) -> Result<Json, Problem> {
+    if let Some(device) = device {
+        values(engine, device)?;
+    }
+    engine.gateway.deregister(None, device, now());
+    let endpoints = engine.gateway.endpoints();
+    let leaving = endpoints
+        .iter()
+        .filter(|endpoint| device.is_none_or(|device| *endpoint.device == *device));
+    let names: Vec<&str> = leaving.map(|endpoint| &*endpoint.name).collect();
+    Ok(json!({ "endpoints": names }))
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

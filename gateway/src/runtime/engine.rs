@@ -1,0 +1,258 @@
+//! One configuration at work: the core, its buses and its servers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lwm2m_client::object::ObjectTable;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use ucifi_adapters::modbus::Event as BusEvent;
+use ucifi_adapters::modbus::io::FromBus;
+use ucifi_core::field::Delivery;
+use ucifi_core::{
+    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState, EndpointStatus, Gateway,
+    Output, Profile, Topology,
+};
+
+use super::buses::{Buses, PortState};
+use super::clock::now;
+use super::commands::WaitingCommands;
+use super::server_link::ServerLinks;
+use super::{Input, answers, events, open_files};
+use crate::config::{Configuration, Device, Loaded, OnStop, Server};
+use crate::control::Call;
+use crate::limits::{DEREGISTER, INPUTS};
+
+/// What ends an engine.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// The gateway stops.
+    Stop,
+    /// It goes on with another configuration.
+    Reload(Box<Loaded>),
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The core cannot be made.
+    #[error(transparent)]
+    Core(#[from] ucifi_core::ConfigError),
+    /// A bus cannot be made.
+    #[error(transparent)]
+    Bus(#[from] ucifi_adapters::modbus::ConfigError),
+}
+
+/// One configuration at work.
+pub(super) struct Engine {
+    pub(super) gateway: Gateway,
+    pub(super) buses: Buses,
+    pub(super) commands: WaitingCommands,
+    pub(super) objects: Arc<ObjectTable>,
+    pub(super) started: Instant,
+    loaded: Loaded,
+    servers: ServerLinks,
+    inputs: mpsc::Receiver<Input>,
+}
+
+impl Engine {
+    /// Makes the core, opens buses and sockets.
+    pub(super) fn start(loaded: Loaded, seed: u64) -> Result<Self, StartError> {
+        let now = now();
+        let configuration = &loaded.configuration;
+        let objects = Arc::new(loaded.objects.clone());
+        let gateway = Gateway::new(core_config(configuration), objects.clone(), seed, now)?;
+        let endpoints = gateway.endpoints();
+        open_files::allow(endpoints.len());
+        let (sender, inputs) = mpsc::channel(INPUTS);
+        let buses = Buses::open(configuration, seed, now.instant, &sender)?;
+        let servers = ServerLinks::open(&configuration.servers, &endpoints, sender);
+        Ok(Self {
+            gateway,
+            buses,
+            commands: WaitingCommands::default(),
+            objects,
+            started: now.instant,
+            servers,
+            inputs,
+            loaded,
+        })
+    }
+
+    /// Works until an order comes.
+    pub(super) async fn run(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        calls: &mut mpsc::Receiver<Call>,
+    ) -> Order {
+        loop {
+            self.carry_out();
+            let due = self.due();
+            tokio::select! {
+                order = orders.recv() => return order.unwrap_or(Order::Stop),
+                Some(input) = self.inputs.recv() => self.handle_input(input),
+                Some(call) = calls.recv() => answers::answer(self, call),
+                () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
+            }
+        }
+    }
+
+    /// Returns what this engine was made of.
+    pub(super) fn loaded(&self) -> Loaded {
+        self.loaded.clone()
+    }
+
+    /// Ends the registrations if the configuration wants that at a stop.
+    pub(super) async fn finish(&mut self) {
+        match self.loaded.configuration.gateway.on_stop {
+            OnStop::Keep => {}
+            OnStop::Deregister => self.leave(|_| true).await,
+        }
+    }
+
+    /// Ends the registrations that another configuration does not have.
+    pub(super) async fn leave_what_is_not_in(&mut self, next: &Configuration) {
+        let servers: BTreeSet<(&str, &str)> = next
+            .servers
+            .iter()
+            .map(|s| (&*s.name, s.uri.text.as_str()))
+            .collect();
+        let names: BTreeSet<String> = next
+            .devices
+            .iter()
+            .map(|d| d.endpoint_name(&next.gateway.name))
+            .collect();
+        let stays = |endpoint: &EndpointStatus| {
+            let known = names.contains(&*endpoint.name) || *endpoint.name == *next.gateway.name;
+            known && servers.contains(&(&*endpoint.account, &*endpoint.server_uri))
+        };
+        self.leave(|endpoint| !stays(endpoint)).await;
+    }
+
+    async fn leave(&mut self, which: impl Fn(&EndpointStatus) -> bool) {
+        let endpoints = self.gateway.endpoints();
+        let leaving: Vec<&EndpointStatus> = endpoints.iter().filter(|endpoint| which(endpoint)).collect();
+        for endpoint in &leaving {
+            self.gateway
+                .deregister(Some(&endpoint.account), Some(&endpoint.device), now());
+        }
+        let leaving: BTreeSet<EndpointId> = leaving.iter().map(|endpoint| endpoint.id).collect();
+        let end = Instant::now() + DEREGISTER;
+        loop {
+            self.carry_out();
+            let left = self.gateway.endpoints();
+            let open = left.iter().filter(|e| leaving.contains(&e.id));
+            let waiting = open.filter(|e| e.state != EndpointState::Deregistered).count();
+            if waiting == 0 || Instant::now() >= end {
+                return;
+            }
+            let due = self.due().min(end);
+            tokio::select! {
+                Some(input) = self.inputs.recv() => self.handle_input(input),
+                () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
+            }
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let idle = Instant::now() + Duration::from_secs(3_600);
+        self.gateway.poll_timeout().unwrap_or(idle)
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        match input {
+            Input::Datagram { endpoint, datagram } => {
+                self.gateway.handle_datagram(endpoint, &datagram, now())
+            }
+            Input::Resolved { server, addresses } => self.servers.handle_resolved(&server, &addresses),
+            Input::Bus { bus, event } => match event {
+                FromBus::Event(event) => self.handle_bus_event(event),
+                FromBus::Connected => self.buses.note(&bus, PortState::Open),
+                FromBus::Disconnected(reason) => self.buses.note(&bus, PortState::Closed(reason)),
+            },
+        }
+    }
+
+    fn handle_bus_event(&mut self, event: BusEvent) {
+        match event {
+            BusEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
+            BusEvent::Delivery { id, delivery } => self.gateway.handle_delivery(id, delivery, now()),
+            BusEvent::Reachability { link, reachability } => {
+                self.gateway.handle_reachability(&link, reachability, now());
+            }
+            // The bus's own io task opens the port again and tells so.
+            BusEvent::Reconnect { .. } => {}
+        }
+    }
+
+    /// Does what the core wants, in its order.
+    fn carry_out(&mut self) {
+        self.buses.say_interests();
+        while let Some(output) = self.gateway.poll_output() {
+            match output {
+                Output::Transmit { endpoint, datagram } => self.servers.transmit(endpoint, datagram),
+                Output::Downlink(downlink) => {
+                    let id = downlink.id;
+                    if !self.buses.downlink(downlink) {
+                        self.gateway.handle_delivery(id, Delivery::Expired, now());
+                    }
+                }
+                Output::Interest {
+                    link,
+                    point,
+                    every_ms,
+                } => self.buses.interest(&link, point, every_ms),
+                Output::Event(event) => {
+                    events::log(&event, &self.gateway);
+                    self.commands.handle_event(&event);
+                }
+            }
+        }
+    }
+}
+
+fn core_config(configuration: &Configuration) -> Config {
+    Config {
+        name: configuration.gateway.name.clone(),
+        cabinet: CabinetConfig {
+            manufacturer: "ucifi-gateway".into(),
+            model_number: "ucifi-gateway".into(),
+            serial: "".into(),
+            firmware_version: env!("CARGO_PKG_VERSION").into(),
+        },
+        accounts: configuration.servers.iter().map(account).collect(),
+        devices: configuration.devices.iter().map(device).collect(),
+        answer_within_ms: configuration.gateway.answer_within_ms,
+    }
+}
+
+fn account(server: &Server) -> AccountConfig {
+    AccountConfig {
+        name: server.name.clone(),
+        server_uri: server.uri.text.as_str().into(),
+        short_server_id: server.short_server_id,
+        model: server.model,
+        topology: Topology::EndpointPerDevice,
+        lifetime_secs: server.lifetime_secs,
+        version: server.lwm2m,
+        default_pmin_secs: Some(server.default_pmin_secs).filter(|secs| *secs != 0),
+        default_pmax_secs: Some(server.default_pmax_secs).filter(|secs| *secs != 0),
+        notification_storing: server.notification_storing,
+        confirmable_notifications: server.confirmable_notifications,
+        registrations_per_sec: server.registrations_per_sec,
+        send: server.send,
+    }
+}
+
+fn device(device: &Device) -> DeviceConfig {
+    DeviceConfig {
+        id: device.id.clone(),
+        label: device.label.as_deref().unwrap_or_default().into(),
+        serial: device.serial.as_deref().unwrap_or_default().into(),
+        profile: device.profile.clone() as Arc<dyn Profile>,
+        link: device.link.clone(),
+        endpoint: device.endpoint.as_deref().map(Into::into),
+        intervals: device.intervals_ms.clone(),
+    }
+}

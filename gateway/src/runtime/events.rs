@@ -1,0 +1,87 @@
+//! What happens in the core, as log lines for the person at the cabinet.
+
+use tracing::{debug, error, info, warn};
+use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, Event, Gateway};
+
+/// Logs an event.
+pub(super) fn log(event: &Event, gateway: &Gateway) {
+    match event {
+        Event::Registered { endpoint, location } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            info!(server, endpoint, location, "registered");
+        }
+        Event::RegistrationFailed { endpoint, reason } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            warn!(server, endpoint, reason, "not registered, trying again");
+        }
+        Event::RegistrationLost { endpoint, reason } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            warn!(server, endpoint, reason, "registration lost, trying again");
+        }
+        Event::Deregistered { endpoint } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            info!(server, endpoint, "de-registered");
+        }
+        Event::ServerMessageRefused { endpoint, reason } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            debug!(server, endpoint, reason, "refused a message of the server");
+        }
+        Event::DeviceReachable { device } => info!(device = &**device, "answers"),
+        Event::DeviceUnreachable { device, reason } => warn!(device = &**device, reason, "does not answer"),
+        Event::FrameOfStranger { link } => debug!(%link, "frame of no configured device"),
+        Event::FrameRefused { device, reason } => debug!(device = &**device, reason, "frame not understood"),
+        Event::PointFault {
+            device,
+            point,
+            reason,
+        } => {
+            info!(
+                device = &**device,
+                point = &**point,
+                reason,
+                "value that cannot be"
+            );
+        }
+        Event::CommandFinished(record) => log_command(record),
+        Event::ReadingsDropped {
+            endpoint,
+            count,
+            reason,
+        } => {
+            let (server, endpoint) = names(gateway, *endpoint);
+            let reason = match reason {
+                DropReason::QueueFull => "the queue is full",
+                DropReason::Poison => "the server refuses them",
+                DropReason::NoSend => "the server has no Send",
+            };
+            error!(server, endpoint, count, reason, "readings dropped");
+        }
+    }
+}
+
+/// The line of the audit log.
+fn log_command(record: &CommandRecord) {
+    let origin = match &record.origin {
+        CommandOrigin::Server { account } => account,
+        CommandOrigin::Local => "local",
+    };
+    let writes: Vec<String> = record
+        .writes
+        .iter()
+        .map(|(path, value)| format!("{path}={value}"))
+        .collect();
+    let (device, writes) = (&*record.device, writes.join(" "));
+    if record.outcome.is_done() {
+        info!(device, origin, writes, outcome = %record.outcome, "command");
+    } else {
+        warn!(device, origin, writes, outcome = %record.outcome, "command not done");
+    }
+}
+
+fn names(gateway: &Gateway, id: EndpointId) -> (String, String) {
+    let endpoints = gateway.endpoints();
+    let found = endpoints.iter().find(|endpoint| endpoint.id == id);
+    found
+        .map(|e| (e.account.to_string(), e.name.to_string()))
+        .unwrap_or_default()
+}

@@ -171,18 +171,19 @@ impl Endpoint {
         let Some((open, reply)) = self.incoming.answer(key, response, now) else {
             return;
         };
-        if open.can_piggyback() {
-            self.reply(
-                open.id,
-                &reply.into_message(Kind::Acknowledgement, open.id, open.token),
-            );
+        let kind = match (open.can_piggyback(), open.confirmable) {
+            (true, _) => Kind::Acknowledgement,
+            (false, true) => Kind::Confirmable,
+            (false, false) => Kind::NonConfirmable,
+        };
+        let mut message = reply.into_message(kind, open.id, open.token);
+        if message.emit().is_none() {
+            message = Message::new(kind, Code::INTERNAL_SERVER_ERROR, open.id, message.token);
+        }
+        if kind == Kind::Acknowledgement {
+            self.reply(open.id, &message);
         } else {
-            let kind = if open.confirmable {
-                Kind::Confirmable
-            } else {
-                Kind::NonConfirmable
-            };
-            self.enqueue_response(reply, kind, open.token);
+            self.enqueue_response(message);
         }
         self.pump(now);
     }
@@ -252,7 +253,9 @@ impl Endpoint {
                 }),
                 _,
             ) => self.reset(id),
-            (Reception::Reply(reply), _) => self.enqueue_response(reply, Kind::NonConfirmable, token),
+            (Reception::Reply(reply), _) => {
+                self.enqueue_response(reply.into_message(Kind::NonConfirmable, id, token));
+            }
         }
     }
 
@@ -400,10 +403,11 @@ impl Endpoint {
         }
     }
 
-    fn enqueue_response(&mut self, reply: Reply, kind: Kind, token: Vec<u8>) {
+    /// Queues a response that does not go with an acknowledgement; it gets a message id of ours when it goes out.
+    fn enqueue_response(&mut self, message: Message) {
         let draft = Draft {
             owner: Owner::Response,
-            message: reply.into_message(kind, 0, token),
+            message,
         };
         if let Err(draft) = self.queue.push(draft) {
             self.fail(draft.owner, RequestFailure::QueueFull);

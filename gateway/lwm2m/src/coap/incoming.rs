@@ -192,6 +192,10 @@ impl Incoming {
         let key = RequestKey(self.next_key);
         self.next_key += 1;
         let confirmable = message.kind == Kind::Confirmable;
+        // A peer that restarted uses an id again: its acknowledgement must not carry the answer to the earlier one.
+        for earlier in self.open.values_mut().filter(|open| open.id == message.id) {
+            earlier.acknowledge_at = None;
+        }
         if wanted.observe == Some(1) {
             self.forget_observed(&message.token);
         }

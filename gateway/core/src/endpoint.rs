@@ -1,6 +1,6 @@
 //! One device at one server: its client, what it is told of, and what it is owed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -120,7 +120,7 @@ impl Endpoint {
                 })
             })
             .collect();
-        let new: Vec<_> = measured
+        let new: BTreeSet<_> = measured
             .iter()
             .filter_map(|owed| instance_of(owed.entry.path))
             .collect();
@@ -142,7 +142,7 @@ impl Endpoint {
                 })
             })
             .collect();
-        let instances: std::collections::BTreeSet<_> = news
+        let instances: BTreeSet<_> = news
             .values
             .iter()
             .map(|value| (value.key.0, value.key.1))

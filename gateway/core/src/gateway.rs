@@ -56,8 +56,8 @@ impl Gateway {
             return self.event(Event::FrameOfStranger { link: uplink.link });
         };
         let now = uplink.received;
-        let news = self.devices[device].handle_frame(&uplink.frame, now);
         self.hear(device, now);
+        let news = self.devices[device].handle_frame(&uplink.frame, now);
         self.spread(device, news, now);
     }
 
@@ -158,3 +158,6 @@ impl Gateway {
         (0..count).map(move |account| account * each + device)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+use lwm2m_client::object::Model;
+
+use super::{CABINET, METER, RELAY, meter_and_relay};
+use crate::testing::{Got, Meter, TestCabinet, device, one_server, words};
+use crate::{AccountConfig, EndpointState, Event};
+
+fn states(cabinet: &TestCabinet) -> Vec<EndpointState> {
+    cabinet
+        .gateway
+        .endpoints()
+        .into_iter()
+        .map(|endpoint| endpoint.state)
+        .collect()
+}
+
+#[test]
+fn endpoints_register_one_after_the_other_at_the_pace_of_the_account() {
+    let mut config = meter_and_relay(Model::Y2026);
+    config.accounts[0].registrations_per_sec = 2;
+    let mut cabinet = TestCabinet::new(config);
+    let registered = |cabinet: &TestCabinet| {
+        states(cabinet)
+            .iter()
+            .filter(|state| **state == EndpointState::Registered)
+            .count()
+    };
+    cabinet.run_ms(0);
+    assert_eq!(registered(&cabinet), 1);
+    cabinet.run_ms(499);
+    assert_eq!(registered(&cabinet), 1);
+    cabinet.run_ms(1);
+    assert_eq!(registered(&cabinet), 2);
+    cabinet.run_ms(500);
+    assert_eq!(states(&cabinet), [EndpointState::Registered; 3]);
+    let queries = cabinet.server.got.iter().filter_map(|(_, got)| {
+        let Got::Register { query, .. } = got else {
+            return None;
+        };
+        query.split('&').find(|parameter| parameter.starts_with("ep="))
+    });
+    assert_eq!(
+        queries.collect::<Vec<_>>(),
+        ["ep=cab-17", "ep=cab-17-meter-1", "ep=cab-17-relay-1"]
+    );
+}
+
+#[test]
+fn every_device_and_the_cabinet_say_who_they_are() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(1_000);
+    for (endpoint, resource, text) in [
+        (CABINET, "/3/0/0", "Example"),
+        (CABINET, "/3/0/1", "G1"),
+        (CABINET, "/3/0/3", "0.1.0"),
+        (CABINET, "/3/0/16", "U"),
+        (CABINET, "/3/0/17", "gateway"),
+        (METER, "/3/0/1", "M6"),
+        (METER, "/3/0/2", "4711"),
+        (METER, "/3/0/11/0", "0"),
+        (METER, "/3/0/13", "1760000001"),
+        (METER, "/3/0/17", "meter"),
+        (METER, "/3/0/22/0", "3410:0"),
+        (METER, "/3410/0/2", "0A1B2C"),
+        (METER, "/3410/0/3", "Feeder A"),
+    ] {
+        assert_eq!(
+            cabinet.read(endpoint, resource),
+            ("2.05".to_owned(), text.to_owned()),
+            "{resource}"
+        );
+    }
+    assert_eq!(
+        cabinet.read(CABINET, "/3/0/2").0,
+        "4.04",
+        "the cabinet has no serial number"
+    );
+    assert_eq!(
+        cabinet.read(RELAY, "/3410/0/2").0,
+        "4.04",
+        "the maker of the relay has no number"
+    );
+}
+
+#[test]
+fn an_instance_is_listed_once_everything_mandatory_has_a_value() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(1_000);
+    let first = cabinet.object_lists(METER);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(
+        first[0].contains("</3/0>") && first[0].contains("</3410/0>"),
+        "{first:?}"
+    );
+    assert!(!first[0].contains("</3421"), "{first:?}");
+
+    cabinet.uplink(1, words(0, &[2301, 15, 340]));
+    cabinet.run_ms(1_000);
+    let second = cabinet.object_lists(METER);
+    assert!(second.iter().all(|list| !list.contains("</3421")), "{second:?}");
+    assert_eq!(cabinet.read(METER, "/3421/0/1").0, "4.04");
+
+    cabinet.uplink(1, words(3, &[9, 123]));
+    cabinet.run_ms(1_000);
+    let third = cabinet.object_lists(METER);
+    assert_eq!(third.len(), 1, "one Update for all: {third:?}");
+    assert!(third[0].contains("</3421>;ver=2.0,</3421/0>"), "{third:?}");
+    assert_eq!(
+        cabinet.read(METER, "/3421/0/1"),
+        ("2.05".to_owned(), "230.1".to_owned())
+    );
+}
+
+#[test]
+fn each_model_is_shown_its_own_versions_and_units() {
+    for (model, energy) in [
+        (Model::Y2020, "1.2345"),
+        (Model::Y2023, "1234.5"),
+        (Model::Y2026, "1234.5"),
+    ] {
+        let mut cabinet = TestCabinet::new(meter_and_relay(model));
+        cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+        cabinet.run_ms(1_000);
+        let list = cabinet.object_lists(METER).concat();
+        assert!(list.contains("</3418/0>"), "{list}");
+        assert_eq!(list.contains("</3418>;ver=2.0"), model == Model::Y2023, "{list}");
+        assert_eq!(list.contains("</3418>;ver=2.1"), model == Model::Y2026, "{list}");
+        assert_eq!(
+            cabinet.read(METER, "/3418/0/6"),
+            ("2.05".to_owned(), energy.to_owned())
+        );
+        let timestamp = cabinet.read(METER, "/3418/0/5518").0;
+        assert_eq!(timestamp, if model == Model::Y2020 { "4.04" } else { "2.05" });
+    }
+}
+
+#[test]
+fn two_servers_see_one_device_each_in_its_model() {
+    let mut config = one_server(Model::Y2020, vec![device("meter-1", 1, Meter::new())]);
+    config
+        .accounts
+        .push(AccountConfig::new("utility", "coap://192.0.2.2"));
+    let mut cabinet = TestCabinet::new(config);
+    cabinet.uplink(1, words(5, &[12_345]));
+    cabinet.run_ms(1_000);
+    assert_eq!(cabinet.read(1, "/3418/0/6").1, "1.2345");
+    assert_eq!(cabinet.read(3, "/3418/0/6").1, "1234.5");
+}
+
+#[test]
+fn a_device_can_leave_and_come_back() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(1_000);
+    assert_eq!(cabinet.gateway.deregister(None, Some("meter-1"), cabinet.now), 1);
+    cabinet.run_ms(100);
+    assert_eq!(
+        states(&cabinet),
+        [
+            EndpointState::Registered,
+            EndpointState::Deregistered,
+            EndpointState::Registered
+        ]
+    );
+    assert!(
+        cabinet
+            .server
+            .got
+            .iter()
+            .any(|(from, got)| from.0 == METER && *got == Got::Deregister)
+    );
+    assert_eq!(
+        cabinet
+            .gateway
+            .register(Some("city"), Some("meter-1"), cabinet.now),
+        1
+    );
+    cabinet.run_ms(100);
+    assert_eq!(states(&cabinet), [EndpointState::Registered; 3]);
+    assert_eq!(cabinet.gateway.update(None, None, cabinet.now), 3);
+    assert_eq!(
+        cabinet.gateway.deregister(Some("elsewhere"), None, cabinet.now),
+        0
+    );
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_of_in_events_and_status() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.is_connected = false;
+    cabinet.run_ms(200_000);
+    assert!(
+        cabinet
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::RegistrationFailed { .. }))
+    );
+    let endpoint = cabinet.gateway.endpoints().swap_remove(1);
+    assert!(endpoint.last_error.is_some());
+    cabinet.is_connected = true;
+    cabinet.run_ms(400_000);
+    assert_eq!(states(&cabinet), [EndpointState::Registered; 3]);
+    assert_eq!(cabinet.gateway.endpoints()[1].last_error, None);
+}
+
+#[test]
+fn foreign_datagrams_change_nothing_and_are_told() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(1_000);
+    for datagram in [&b""[..], b"\x40", b"GET / HTTP/1.1", &[0xff; 1500]] {
+        cabinet.datagram(METER, datagram);
+    }
+    cabinet.datagram(99, b"\x40\x01\x00\x01");
+    assert!(
+        cabinet
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::ServerMessageRefused { .. }))
+    );
+    assert_eq!(cabinet.read(METER, "/3/0/1").1, "M6");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outputs() {
+    let run = |seed| {
+        let mut cabinet = TestCabinet::with_seed(meter_and_relay(Model::Y2023), seed);
+        for round in 0..50u16 {
+            cabinet.is_connected = round % 7 != 3;
+            cabinet.uplink(
+                1,
+                words(0, &[2301 + round * 7, 15 + round, 340, 9, 123 + round, 12_345]),
+            );
+            cabinet.run_ms(10_000);
+        }
+        cabinet.transcript
+    };
+    let first = run(7);
+    assert!(first == run(7), "two runs with one seed differ");
+    assert!(first != run(8), "the seed decides tokens and message ids");
+}

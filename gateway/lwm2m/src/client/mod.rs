@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `config`, `event`, `objects`, `operation` | what goes in and comes out |
-//! | `registration`, `object_list` | Register, Update, De-register |
+//! | `registration`, `schedule`, `object_list` | Register, Update, De-register |
 //! | `serve`, `management`, `read`, `write`, `discover`, `refusal` | requests of the server |
 //! | `view`, `server_object` | the objects that the server sees; object 1 is the client's own |
 //! | `attributes`, `notification`, `observe` | observations |
@@ -27,6 +27,7 @@ mod progress;
 mod read;
 mod refusal;
 mod registration;
+mod schedule;
 mod send;
 mod serve;
 mod server_object;

@@ -12,12 +12,9 @@
 
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
-use super::config::{ClientConfig, RetryPolicy};
+use super::config::ClientConfig;
 use super::event::{Event, RegistrationState};
-use super::limits;
+use super::schedule::Schedule;
 use crate::coap::{Code, Method, Request, RequestId, Response};
 use crate::format::ContentFormat;
 use crate::object::EnablerVersion;
@@ -87,12 +84,9 @@ pub(super) struct Registration {
     query: Vec<(String, String)>,
     configured: EnablerVersion,
     version: EnablerVersion,
-    retry: RetryPolicy,
-    failures: u32,
-    sequences: u32,
+    schedule: Schedule,
     wanted: Told,
     update_wanted: bool,
-    rng: StdRng,
 }
 
 impl Registration {
@@ -104,15 +98,12 @@ impl Registration {
             query: config.register_query.clone(),
             configured: config.version,
             version: config.version,
-            retry: config.retry,
-            failures: 0,
-            sequences: 0,
+            schedule: Schedule::new(config.retry, seed),
             wanted: Told {
                 lifetime_secs: config.lifetime_secs,
                 objects: String::new(),
             },
             update_wanted: false,
-            rng: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -143,8 +134,7 @@ impl Registration {
             return false;
         }
         self.version = self.configured;
-        self.failures = 0;
-        self.sequences = 0;
+        self.schedule.reset();
         self.state = State::Registering(None);
         true
     }
@@ -390,10 +380,12 @@ impl Registration {
     ) -> (Outcome, Event) {
         match result {
             Ok(response) if response.code == Code::CREATED && !response.location.is_empty() => {
-                self.failures = 0;
-                self.sequences = 0;
+                self.schedule.reset();
                 self.update_wanted = false;
-                let update_at = self.update_at(told.lifetime_secs, now);
+                let update_at = self
+                    .schedule
+                    .update_after(told.lifetime_secs)
+                    .map(|wait| now + wait);
                 self.state = State::Registered(Registered {
                     location: response.location.clone(),
                     told,
@@ -464,7 +456,7 @@ impl Registration {
             | State::Disabled { .. }
             | State::Stopped => return,
         };
-        let update_at = self.update_at(lifetime_secs, now);
+        let update_at = self.schedule.update_after(lifetime_secs).map(|wait| now + wait);
         if let State::Registered(registered) = &mut self.state {
             if let Some((_, told)) = registered.update.take() {
                 registered.told = told;
@@ -473,42 +465,10 @@ impl Registration {
         }
     }
 
-    /// Returns when the Update goes out: early enough for all its repetitions, and up to a tenth earlier than that,
-    /// so that clients that were started together do not stay together.
-    fn update_at(&mut self, lifetime_secs: u32, now: Instant) -> Option<Instant> {
-        if lifetime_secs == 0 {
-            return None;
-        }
-        let lifetime = Duration::from_secs(lifetime_secs.into());
-        let latest = lifetime - limits::UPDATE_MARGIN.min(lifetime / 2);
-        Some(now + latest.mul_f64(self.rng.random_range(0.9..=1.0)))
-    }
-
     fn back_off(&mut self, reason: String, at_least_secs: Option<u32>, now: Instant) -> (Outcome, Event) {
-        self.failures = self.failures.saturating_add(1);
-        let wait = if self.failures < self.retry.attempts {
-            let factor = 2u32.saturating_pow(self.failures - 1);
-            Duration::from_secs(self.retry.timer_secs.into()).saturating_mul(factor)
-        } else {
-            self.failures = 0;
-            self.sequences = self.sequences.saturating_add(1);
-            if self.sequences >= self.retry.sequences {
-                self.state = State::Stopped;
-                let event = Event::RegistrationFailed {
-                    reason,
-                    retry_after_secs: None,
-                };
-                return (Outcome::Gone, event);
-            }
-            Duration::from_secs(self.retry.sequence_delay_secs.into())
-        };
-        let wait = wait
-            .min(limits::BACK_OFF)
-            .mul_f64(self.rng.random_range(1.0..=1.5));
-        let at_least = Duration::from_secs(at_least_secs.unwrap_or(0).into());
-        let wait = wait.max(at_least).min(limits::BACK_OFF);
-        self.state = State::Waiting { until: now + wait };
-        let retry_after_secs = Some(wait.as_secs());
+        let wait = self.schedule.back_off(at_least_secs);
+        self.state = wait.map_or(State::Stopped, |wait| State::Waiting { until: now + wait });
+        let retry_after_secs = wait.map(|wait| wait.as_secs());
         (
             Outcome::Gone,
             Event::RegistrationFailed {

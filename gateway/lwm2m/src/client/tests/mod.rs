@@ -8,6 +8,7 @@ mod hostile;
 mod management;
 mod observe;
 mod peer;
+mod read;
 mod registration;
 mod send;
 mod server_object;

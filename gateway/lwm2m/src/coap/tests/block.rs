@@ -97,10 +97,14 @@ fn a_peer_with_smaller_blocks_gets_smaller_ones_from_the_second_on() {
 }
 
 #[test]
-fn an_upload_interrupted_by_a_notification_and_another_request_stays_whole() {
-    let mut pair = Pair::new(Wire::GOOD, 3);
+fn bodies_for_one_resource_do_not_mix_even_where_two_messages_may_be_out() {
+    let two_out = TransmissionParameters {
+        nstart: 2,
+        ..TransmissionParameters::default()
+    };
+    let mut pair = Pair::with(two_out.clone(), two_out, Wire::GOOD, 3);
     pair.answer_after = Duration::from_secs(3);
-    for length in [2000, 10, 3000, 0] {
+    for length in [2000, 3000, 10, 0] {
         pair.left
             .request(request(Method::Post, "dp", &body(length)), pair.now);
     }

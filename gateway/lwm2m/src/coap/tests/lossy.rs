@@ -112,13 +112,20 @@ fn message() -> impl Strategy<Value = Message> {
     let id = 0x7d30u16..0x7d40;
     let token = prop::collection::vec(0u8..4, 0..=8);
     let payload = prop::collection::vec(any::<u8>(), 0..600);
-    (kind, code, id, token, options, payload).prop_map(|(kind, code, id, token, options, payload)| Message {
-        kind,
-        code: Code(code),
-        id,
-        token,
-        options,
-        payload,
+    (kind, code, id, token, options, payload).prop_map(|(kind, code, id, token, options, payload)| {
+        let code = Code(code);
+        if code == Code::EMPTY {
+            // It has nothing but its header.
+            return Message::empty(kind, id);
+        }
+        Message {
+            kind,
+            code,
+            id,
+            token,
+            options,
+            payload,
+        }
     })
 }
 

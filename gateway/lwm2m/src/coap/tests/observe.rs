@@ -217,10 +217,14 @@ fn the_rest_of_a_notification_under_a_token_from_before_a_restart_is_asked_for()
         GET,
         0x50,
         "temperature",
-        &[(option::BLOCK2, &[0x15])],
+        &[(option::OBSERVE, b""), (option::BLOCK2, &[0x15])],
     );
     tell(&mut endpoint, &next, now);
     let asked = reported_request(&mut endpoint);
+    assert_eq!(
+        asked.observe, None,
+        "a later block says nothing about an observation"
+    );
     endpoint.respond(asked.key, content(&body(600)), now);
     let options: [(u16, &[u8]); 3] = [
         (option::ETAG, first.values(option::ETAG).next().unwrap()),

@@ -10,7 +10,7 @@ use crate::compile::compile;
 use crate::profile::CompiledProfile;
 
 /// The texts inside the binary: the name of each file below `profiles/vendors/`, and what stands in it.
-pub const STOCK: [(&str, &str); 3] = [
+pub const STOCK: [(&str, &str); 4] = [
     (
         "eastron/sdm120.toml",
         include_str!("../vendors/eastron/sdm120.toml"),
@@ -22,6 +22,10 @@ pub const STOCK: [(&str, &str); 3] = [
     (
         "waveshare/relay-8ch.toml",
         include_str!("../vendors/waveshare/relay-8ch.toml"),
+    ),
+    (
+        "waveshare/relay-8ch-d.toml",
+        include_str!("../vendors/waveshare/relay-8ch-d.toml"),
     ),
 ];
 
@@ -80,10 +84,22 @@ mod tests {
     use super::*;
     use crate::golden::Case;
 
+    /// The profiles that explain the language; they are documentation and not in the binary.
+    const EXAMPLES: [(&str, &str); 2] = [
+        (
+            "example/meter.toml",
+            include_str!("../vendors/example/meter.toml"),
+        ),
+        (
+            "example/actuator.toml",
+            include_str!("../vendors/example/actuator.toml"),
+        ),
+    ];
+
     #[test]
     fn every_stock_profile_compiles_without_a_warning_and_passes_its_golden_frames() {
         let table = ObjectTable::builtin();
-        for (file, text) in STOCK {
+        for (file, text) in STOCK.into_iter().chain(EXAMPLES) {
             let profile = compile(file, text, &table).unwrap_or_else(|errors| {
                 let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 panic!("{}", errors.join("\n"))

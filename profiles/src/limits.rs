@@ -18,6 +18,9 @@ pub const MAX_PROFILE_BYTES: usize = 256 << 10;
 /// Copies that one template makes: relay boards have up to 64 channels.
 pub const MAX_TEMPLATE_COPIES: usize = 64;
 
+/// Templates of one profile: each may be read once for every copy.
+pub const MAX_TEMPLATES: usize = 64;
+
 /// Points of one profile: each takes memory per device.
 pub const MAX_POINTS: usize = 1000;
 

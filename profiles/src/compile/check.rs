@@ -61,7 +61,8 @@ impl Draft<'_> {
                     first.address,
                     end - 1
                 );
-                self.document.report(Diagnostic::error((*place).clone(), message));
+                self.document
+                    .report_once(Diagnostic::error((*place).clone(), message));
             }
         }
     }
@@ -74,7 +75,8 @@ impl Draft<'_> {
                     "{name} takes {} registers, more than the {} of one read",
                     register.count, limits.max_registers
                 );
-                self.document.report(Diagnostic::error(place.clone(), message));
+                self.document
+                    .report_once(Diagnostic::error(place.clone(), message));
             }
             let inside = |border: &&u16| {
                 let offset = border.checked_sub(register.address);
@@ -82,7 +84,8 @@ impl Draft<'_> {
             };
             if let Some(border) = limits.no_cross.iter().find(inside) {
                 let message = format!("{name} crosses {border:#06x}, which no read may cross");
-                self.document.report(Diagnostic::error(place.clone(), message));
+                self.document
+                    .report_once(Diagnostic::error(place.clone(), message));
             }
         }
     }
@@ -113,7 +116,7 @@ impl Draft<'_> {
                     format!("{path} lacks mandatory resources: {}", missing.join(", ")),
                 );
                 self.document
-                    .report(diagnostic.with_help("give each a point, a constant or a derivation"));
+                    .report_once(diagnostic.with_help("give each a point, a constant or a derivation"));
             }
         }
     }

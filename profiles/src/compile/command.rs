@@ -6,7 +6,7 @@ use ucifi_core::field::{BlockContent, Table as RegisterTable, WriteFunction};
 
 use super::modbus::{self, TABLES, refuse_ambiguous};
 use super::point::{linear, unit};
-use super::resource::{Use, value_from_key};
+use super::resource::{UnitOf, Use, value_from_key};
 use super::{Draft, number};
 use crate::document::{Item, Table};
 use crate::expression::Scope;
@@ -47,10 +47,9 @@ impl<'d> Draft<'d> {
         let count = form.map_or(1, |form| form.encoding.count());
         let at = table.require("at");
         let address = at.and_then(|at| self.address(&at, scope, registers, count));
-        let content = target
-            .as_ref()
-            .zip(form)
-            .and_then(|(target, form)| command_content(table, form, target.definition, usage));
+        let content = target.as_ref().zip(form).and_then(|(target, form)| {
+            command_content(table, form, target.definition, &self.unit_of(target), usage)
+        });
         let verify = match (&target, form) {
             (Some(target), Some(form)) => {
                 self.verify(table, scope, form, registers, address, target.definition)
@@ -222,6 +221,7 @@ fn command_content(
     table: &Table<'_>,
     form: Form,
     definition: &ResourceDefinition,
+    wanted: &UnitOf,
     usage: Use,
 ) -> Option<CommandContent> {
     let registers = if form.encoding == Encoding::Bool {
@@ -250,7 +250,7 @@ fn command_content(
             "write values = { 0 = \"off\", 100 = \"on\" }",
         );
     }
-    let to_registry = linear(table).zip(unit(table, definition));
+    let to_registry = linear(table).zip(unit(table, definition, wanted));
     let range = table.require("range").and_then(|item| {
         let bounds: Vec<f64> = item.items()?.iter().map(Item::float).collect::<Option<_>>()?;
         match bounds.as_slice() {

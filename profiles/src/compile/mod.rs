@@ -19,11 +19,11 @@ use lwm2m_client::{Path, Value};
 use ucifi_core::field::{PointId, RegisterPoint};
 use ucifi_core::profile::{Derivation, Point};
 
-use crate::document::{Diagnostic, Document, Item, Place, Table};
+use crate::document::{Diagnostic, Document, Item, Place, Table, nearest};
 use crate::expression::Scope;
 use crate::golden::Test;
 use crate::layout::Layout;
-use crate::limits::{MAX_ENTRIES, MAX_POINTS, MAX_PROFILE_BYTES, MAX_TEMPLATE_COPIES};
+use crate::limits::{MAX_ENTRIES, MAX_POINTS, MAX_PROFILE_BYTES, MAX_TEMPLATE_COPIES, MAX_TEMPLATES};
 use crate::profile::{Command, CompiledProfile, Probe};
 use modbus::Modbus;
 
@@ -37,7 +37,7 @@ pub fn compile(file: &str, text: &str, table: &ObjectTable) -> Result<CompiledPr
             "{} bytes are too many for a profile: at most {MAX_PROFILE_BYTES}",
             text.len()
         );
-        return Err(vec![Diagnostic::error(Place::of(&file.into(), text, 0), message)]);
+        return Err(vec![Diagnostic::error(Place::start(file), message)]);
     }
     let document = Document::parse(file, text)?;
     let profile = read(&document, table);
@@ -101,17 +101,8 @@ impl<'d> Draft<'d> {
         }
     }
 
-    /// Reads what needs nothing else: points and constants.
+    /// Reads what needs nothing else: constants, then points, since a constant may name the unit of an instance.
     fn sources(&mut self, table: &Table<'d>, scope: Scope) {
-        if let Some(points) = table.get("points").and_then(|item| item.table()) {
-            for item in points.entries() {
-                if self.points.len() >= MAX_POINTS {
-                    item.error::<()>(format!("a profile has at most {MAX_POINTS} points"));
-                    return;
-                }
-                self.point(item, scope);
-            }
-        }
         if let Some(constants) = table.get("constants").and_then(|item| item.table()) {
             for item in constants.entries() {
                 if self.constants.len() >= MAX_ENTRIES {
@@ -119,6 +110,15 @@ impl<'d> Draft<'d> {
                     return;
                 }
                 self.constant(item, scope);
+            }
+        }
+        if let Some(points) = table.get("points").and_then(|item| item.table()) {
+            for item in points.entries() {
+                if self.points.len() >= MAX_POINTS {
+                    item.error::<()>(format!("a profile has at most {MAX_POINTS} points"));
+                    return;
+                }
+                self.point(item, scope);
             }
         }
     }
@@ -142,7 +142,12 @@ impl<'d> Draft<'d> {
     }
 
     fn templates(&mut self, root: &Table<'d>) {
-        for template in tables(root, "template") {
+        for (index, template) in tables(root, "template").into_iter().enumerate() {
+            if index >= MAX_TEMPLATES {
+                template.error::<()>(format!("a profile has at most {MAX_TEMPLATES} templates"));
+                return;
+            }
+            let noted = self.document.noted();
             let copies = template
                 .require("n")
                 .and_then(|item| copies(&item))
@@ -151,7 +156,12 @@ impl<'d> Draft<'d> {
                 let scope = Scope { n: Some(n) };
                 self.sources(&template, scope);
                 self.results(&template, scope);
+                // The other copies would only repeat what is wrong with this one.
+                if self.document.noted() > noted {
+                    break;
+                }
             }
+            template.accept(&["points", "constants", "derive", "command"]);
             template.finish();
         }
     }
@@ -179,7 +189,10 @@ impl<'d> Draft<'d> {
 
     fn unknown_point<T>(&self, item: &Item<'_>, name: &str) -> Option<T> {
         let message = format!("no point is called {name:?}");
-        match crate::document::nearest(name, self.names.keys().map(|known| &**known)) {
+        if self.document.is_full() {
+            return None;
+        }
+        match nearest(name, self.names.keys().map(|known| &**known)) {
             Some(near) => item.error_with_help(message, format!("did you mean {near:?}?")),
             None => item.error(message),
         }
@@ -241,3 +254,8 @@ fn number(item: &Item<'_>, scope: Scope) -> Option<i64> {
         },
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use ucifi_core::field::{PointId, RegisterPoint, Table as RegisterTable};
 use ucifi_core::profile::{Deadband, Point, PointClass};
 
 use super::modbus::{self, TABLES, refuse_ambiguous};
-use super::resource::{Use, typed_value, unit_help};
+use super::resource::{Target, UnitOf, Use, typed_value, unit_help};
 use super::{Draft, number};
 use crate::document::{Item, Table};
 use crate::expression::Scope;
@@ -55,7 +55,7 @@ impl<'d> Draft<'d> {
         let meaning = target
             .as_ref()
             .zip(position.as_ref())
-            .and_then(|(target, position)| self.meaning(&table, position, target.definition));
+            .and_then(|(target, position)| self.meaning(&table, position, target));
         if target.is_none() || position.is_none() {
             table.accept(&MEANING_KEYS);
         }
@@ -77,7 +77,10 @@ impl<'d> Draft<'d> {
         let point = Point {
             name,
             path: target.path,
-            unit: target.definition.unit.as_str().into(),
+            unit: match self.unit_of(&target) {
+                UnitOf::Fixed(unit) => unit.into(),
+                UnitOf::Unnamed(_) => "".into(),
+            },
             class,
             every_ms,
             deadband,
@@ -242,8 +245,9 @@ impl<'d> Draft<'d> {
         &self,
         table: &Table<'d>,
         position: &Position,
-        definition: &ResourceDefinition,
+        target: &Target<'_>,
     ) -> Option<(Meaning, Deadband)> {
+        let definition = target.definition;
         let value_type = definition.value_type?;
         if let Some(map) = table.get("map") {
             for key in ["unit", "scale", "offset", "min", "max", "deadband", "take"] {
@@ -268,7 +272,7 @@ impl<'d> Draft<'d> {
                 "say what 0 and 1 stand for, as in map = { 0 = 0, 1 = 100 }",
             );
         }
-        self.measured(table, definition, value_type)
+        self.measured(table, target, value_type)
     }
 
     fn choices(
@@ -303,11 +307,12 @@ impl<'d> Draft<'d> {
     fn measured(
         &self,
         table: &Table<'d>,
-        definition: &ResourceDefinition,
+        target: &Target<'_>,
         value_type: ValueType,
     ) -> Option<(Meaning, Deadband)> {
+        let definition = target.definition;
         let scale = linear(table);
-        let unit = unit(table, definition);
+        let unit = unit(table, definition, &self.unit_of(target));
         let (min, max) = bounds(table);
         let take = match table.get("take") {
             Some(item) => item.one_of(&Take::WORDS),
@@ -374,34 +379,39 @@ pub(super) fn linear(table: &Table<'_>) -> Option<Linear> {
     })
 }
 
-/// Returns how a value of the unit that the table names becomes one of the registry's.
-pub(super) fn unit(table: &Table<'_>, definition: &ResourceDefinition) -> Option<Linear> {
-    let registry = definition.unit.as_str();
-    let Some(item) = table.get("unit") else {
-        if registry.is_empty() {
+/// Returns how a value of the unit that the table names becomes one of the resource's.
+pub(super) fn unit(table: &Table<'_>, definition: &ResourceDefinition, wanted: &UnitOf) -> Option<Linear> {
+    let name = &definition.name;
+    let item = table.get("unit");
+    let wanted = match (wanted, item) {
+        (UnitOf::Fixed(unit), _) => unit.as_str(),
+        (UnitOf::Unnamed(_), None) => "",
+        (UnitOf::Unnamed(path), Some(item)) => {
+            return item.error_with_help(
+                format!("{name} has the unit that {path} names, and nothing gives that a value"),
+                format!("write [constants] \"{path}\" = {:?}", item.string()?),
+            );
+        }
+    };
+    let Some(item) = item else {
+        if wanted.is_empty() {
             return Some(Linear::IDENTITY);
         }
         return table.error_with_help(
-            format!("unit is missing: {} is in {registry}", definition.name),
-            format!("known are {}", units::convertible_to(registry).join(", ")),
+            format!("unit is missing: {name} is in {wanted}"),
+            format!("known are {}", units::convertible_to(wanted).join(", ")),
         );
     };
     let given = item.string()?;
-    match units::convert(given, registry) {
+    match units::convert(given, wanted) {
         Some(linear) => Some(linear),
-        None if registry.is_empty() => item.error_with_help(
-            format!(
-                "{given:?} does not become a plain number, as {} is",
-                definition.name
-            ),
-            unit_help(given, registry),
+        None if wanted.is_empty() => item.error_with_help(
+            format!("{given:?} does not become a plain number, as {name} is"),
+            unit_help(given, wanted),
         ),
         None => item.error_with_help(
-            format!(
-                "{given:?} does not become {registry}, the unit of {}",
-                definition.name
-            ),
-            unit_help(given, registry),
+            format!("{given:?} does not become {wanted}, the unit of {name}"),
+            unit_help(given, wanted),
         ),
     }
 }

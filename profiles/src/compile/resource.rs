@@ -1,7 +1,9 @@
 //! Paths and values, held against the object table.
 
+use std::sync::Arc;
+
 use lwm2m_client::object::{ObjectDefinition, ResourceDefinition};
-use lwm2m_client::{InstanceId, ObjectId, Path, Value, ValueType};
+use lwm2m_client::{InstanceId, ObjectId, Path, ResourceId, Value, ValueType};
 
 use super::{Draft, expanded};
 use crate::document::{Item, nearest};
@@ -15,6 +17,17 @@ pub(super) enum Use {
     Fill,
     Write,
     Execute,
+}
+
+/// 5701, Sensor Units.
+const SENSOR_UNITS: ResourceId = ResourceId(5701);
+
+/// The unit that values of a resource must be in.
+pub(super) enum UnitOf {
+    /// This one; none where it is empty.
+    Fixed(String),
+    /// The one that a constant for this path would name.
+    Unnamed(Path),
 }
 
 /// A resource that exists and can be used as wanted.
@@ -94,6 +107,25 @@ impl<'d> Draft<'d> {
         };
         if self.fill(&item, target.path) {
             self.constants.push((target.path, value));
+        }
+    }
+
+    /// Returns the unit that a resource is in: that of the registry, or the one which the instance names in 5701, as
+    /// the IPSO objects do.
+    pub(super) fn unit_of(&self, target: &Target<'_>) -> UnitOf {
+        let registry = &target.definition.unit;
+        let (Some(object), Some(instance)) = (target.path.object_id(), target.path.instance_id()) else {
+            return UnitOf::Fixed(registry.clone());
+        };
+        let names_unit =
+            |definition: &Arc<ObjectDefinition>| definition.resources.contains_key(&SENSOR_UNITS);
+        if !registry.is_empty() || !self.objects.latest(object).is_some_and(names_unit) {
+            return UnitOf::Fixed(registry.clone());
+        }
+        let path = Path::Resource(object, instance, SENSOR_UNITS);
+        match self.constants.iter().find(|(constant, _)| *constant == path) {
+            Some((_, unit)) => UnitOf::Fixed(unit.to_string()),
+            None => UnitOf::Unnamed(path),
         }
     }
 

@@ -33,16 +33,24 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the place of the byte at `offset`.
-    pub fn of(file: &Arc<str>, text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    /// Returns the place of the byte at `offset`, where `lines` has the beginning of each line.
+    pub(super) fn of(file: &Arc<str>, text: &str, lines: &[usize], offset: usize) -> Self {
+        let line = lines.partition_point(|start| *start <= offset);
+        let start = lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = text.get(start..offset).unwrap_or("").chars().count() + 1;
         Self {
             file: file.clone(),
             line: u32::try_from(line).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Returns the beginning of a file.
+    pub fn start(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            line: 1,
+            column: 1,
         }
     }
 }

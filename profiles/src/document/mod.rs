@@ -51,6 +51,8 @@ use crate::limits::{MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_NESTING};
 pub struct Document<'t> {
     file: Arc<str>,
     text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     root: Spanned<DeTable<'t>>,
     diagnostics: RefCell<Vec<Diagnostic>>,
 }
@@ -62,8 +64,10 @@ impl<'t> Document<'t> {
     /// Every syntax error, duplicate key included; or that the text is too long or too deeply nested.
     pub fn parse(file: &str, text: &'t str) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
-        let refuse =
-            |offset: usize, message: String| vec![Diagnostic::error(Place::of(&file, text, offset), message)];
+        let lines = line_starts(text);
+        let refuse = |offset: usize, message: String| {
+            vec![Diagnostic::error(Place::of(&file, text, &lines, offset), message)]
+        };
         if text.len() > MAX_DOCUMENT_BYTES {
             let message = format!("{} bytes are too many: at most {MAX_DOCUMENT_BYTES}", text.len());
             return Err(refuse(0, message));
@@ -74,12 +78,16 @@ impl<'t> Document<'t> {
         }
         let (root, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            let shown = errors.iter().take(MAX_DIAGNOSTICS);
-            return Err(shown.map(|e| syntax_error(&file, text, e)).collect());
+            let shown = errors.iter().take(MAX_DIAGNOSTICS).map(|error| {
+                let offset = error.span().map_or(text.len(), |span| span.start);
+                Diagnostic::error(Place::of(&file, text, &lines, offset), error.message())
+            });
+            return Err(shown.collect());
         }
         Ok(Self {
             file,
             text,
+            lines,
             root,
             diagnostics: RefCell::default(),
         })
@@ -92,16 +100,33 @@ impl<'t> Document<'t> {
 
     /// Returns the place of a byte of the text.
     pub fn place(&self, offset: usize) -> Place {
-        Place::of(&self.file, self.text, offset)
+        Place::of(&self.file, self.text, &self.lines, offset)
     }
 
-    /// Notes a diagnostic, unless its place has one already: of several complaints about one place the first is the
-    /// cause.
+    /// Notes a diagnostic, unless the same one has been noted already.
     pub fn report(&self, diagnostic: Diagnostic) {
         let mut all = self.diagnostics.borrow_mut();
-        if all.len() < MAX_DIAGNOSTICS && !all.iter().any(|known| known.place() == diagnostic.place()) {
+        if all.len() < MAX_DIAGNOSTICS && !all.contains(&diagnostic) {
             all.push(diagnostic);
         }
+    }
+
+    /// Notes a diagnostic, unless its place has one already, for mistakes that repeat themselves from one line.
+    pub fn report_once(&self, diagnostic: Diagnostic) {
+        let known = |known: &Diagnostic| known.place() == diagnostic.place();
+        if !self.diagnostics.borrow().iter().any(known) {
+            self.report(diagnostic);
+        }
+    }
+
+    /// Returns how many diagnostics have been noted.
+    pub fn noted(&self) -> usize {
+        self.diagnostics.borrow().len()
+    }
+
+    /// Says whether no more diagnostics are noted, so that looking for more is a waste.
+    pub fn is_full(&self) -> bool {
+        self.noted() >= MAX_DIAGNOSTICS
     }
 
     /// Says whether an error has been noted.
@@ -132,9 +157,13 @@ impl<'t> Document<'t> {
     }
 }
 
-fn syntax_error(file: &Arc<str>, text: &str, error: &toml::de::Error) -> Diagnostic {
-    let offset = error.span().map_or(text.len(), |span| span.start);
-    Diagnostic::error(Place::of(file, text, offset), error.message().to_owned())
+fn line_starts(text: &str) -> Vec<usize> {
+    let after_each = text
+        .bytes()
+        .enumerate()
+        .filter(|(_, b)| *b == b'\n')
+        .map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after_each).collect()
 }
 
 /// Returns the candidate that a person most likely meant by `word`.

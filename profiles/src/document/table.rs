@@ -108,6 +108,9 @@ impl<'d> Table<'d> {
             if asked.iter().chain(settled.iter()).any(|known| known == name) {
                 continue;
             }
+            if self.document.is_full() {
+                return;
+            }
             let help = match nearest(name, asked.iter().map(String::as_str)) {
                 Some(near) => Some(format!("did you mean {near:?}?")),
                 None if asked.is_empty() => None,

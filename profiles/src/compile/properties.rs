@@ -1,0 +1,106 @@
+//! What holds whatever the text, and whatever a device says.
+
+use std::sync::LazyLock;
+
+use lwm2m_client::Value;
+use lwm2m_client::object::ObjectTable;
+use ucifi_core::Profile;
+use ucifi_core::field::{BlockContent, Frame, RegisterBlock, Table as RegisterTable};
+use ucifi_core::profile::Decoded;
+
+use super::*;
+use crate::STOCK;
+
+static TABLE: LazyLock<ObjectTable> = LazyLock::new(ObjectTable::builtin);
+
+/// A text with pieces taken out, doubled, or put where they do not belong.
+fn mangled(text: &str, edits: &[(usize, usize, usize)]) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut result = String::new();
+    for (from, length, to) in edits {
+        let from = from % lines.len().max(1);
+        let end = (from + length).min(lines.len());
+        let piece: Vec<&str> = lines.get(from..end).unwrap_or(&[]).to_vec();
+        if to % 3 == 0 {
+            lines.drain(from..end);
+        }
+        let to = to % (lines.len() + 1);
+        lines.splice(to..to, piece);
+        result = lines.join("\n");
+        let cut = (from * 7 + length) % (result.len() + 1);
+        if length % 4 == 1 && result.is_char_boundary(cut) && cut < result.len() {
+            result.remove(cut);
+        }
+    }
+    result
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_bytes_are_compiled_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        let table = ObjectTable::default();
+        let _outcome = compile("t.toml", &String::from_utf8_lossy(&bytes), &table);
+    }
+
+    #[test]
+    fn a_mangled_profile_is_compiled_or_refused(
+        which in 0..STOCK.len(),
+        edits in proptest::collection::vec((0..200_usize, 0..9_usize, 0..200_usize), 1..4),
+        address in 0..400_u16,
+        content in proptest::collection::vec(proptest::num::u16::ANY, 0..125),
+    ) {
+        let (file, text) = STOCK[which];
+        if let Ok(profile) = compile(file, &mangled(text, &edits), &TABLE) {
+            profile.run_tests();
+            let block = RegisterBlock {
+                table: RegisterTable::InputRegisters,
+                address,
+                content: BlockContent::Words(content),
+            };
+            profile.decode(&Frame::ModbusBlock(block)).unwrap();
+            for path in profile.command_paths() {
+                for value in [Value::Integer(100), Value::Float(f64::NAN), Value::String(String::new())] {
+                    let _outcome = profile.encode(path, &value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_command_writes_is_what_a_point_reads(raw in 0..60_000_u16, scale in 0..4_usize) {
+        let scale = ["1", "0.1", "0.001", "2.5"][scale];
+        for encoding in ["u16", "u32", "i32", "u64", "i64", "f32", "f64"] {
+            for order in ["ABCD", "CDAB", "BADC", "DCBA"] {
+                let profile = output(encoding, order, scale);
+                let value = f64::from(raw) * scale.parse::<f64>().unwrap();
+                let frame = profile.encode(Path::resource(3203, 0, 5650), &Value::Float(value)).unwrap();
+                let Frame::ModbusWrite(write) = frame else { unreachable!() };
+                let block = RegisterBlock {
+                    table: RegisterTable::HoldingRegisters,
+                    address: write.address,
+                    content: write.content,
+                };
+                let decoded = profile.decode(&Frame::ModbusBlock(block)).unwrap();
+                let [(_, Decoded::Value(Value::Float(read)))] = decoded.as_slice() else { unreachable!() };
+                let close = (read - value).abs() <= value.abs() * 1e-6;
+                proptest::prop_assert!(close, "{} {}: {} became {}", encoding, order, value, read);
+            }
+        }
+    }
+}
+
+const HEADER: &str = "schema = 1\nid = \"test.output\"\nversion = \"1.0.0\"\nstatus = \"draft\"\nsource = \"none\"\n\
+                      identity = { manufacturer = \"Test\", model = \"Output\" }\nmodbus = { base = 0 }\n";
+
+/// A profile with one analog output, read and written alike.
+fn output(encoding: &str, order: &str, scale: &str) -> CompiledProfile {
+    let form = format!("at = 7\ntype = \"{encoding}\"\norder = \"{order}\"\nscale = {scale}\n");
+    let text = format!(
+        "{HEADER}[points.level]\ntable = \"holding\"\npath = \"/3203/0/5650\"\n{form}\
+         [[command]]\non_write = \"/3203/0/5650\"\nfunction = \"registers\"\nrange = [0, 1e6]\n{form}\
+         verify = {{ within_ms = 100 }}\n"
+    );
+    compile("t.toml", &text, &TABLE).unwrap()
+}

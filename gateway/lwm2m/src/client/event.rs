@@ -71,8 +71,8 @@ pub enum Event {
 pub enum SendOutcome {
     /// The server has it (2.04).
     Delivered,
-    /// The server answered with an error. After a 4.04 the client registers again by itself, after a 4.00 it sends
-    /// an Update, because some servers say so where they mean that they have no such registration.
+    /// The server answered with an error. After a 4.00 or 4.04 the client sends an Update, because servers say so
+    /// where they have no such registration; it registers again by itself where that was meant.
     Rejected(Code),
     /// No answer came in time.
     TimedOut,

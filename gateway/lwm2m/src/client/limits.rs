@@ -41,3 +41,6 @@ pub const CONFIRMABLE_AT_LEAST_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long before the end of the lifetime the Update goes out: MAX_TRANSMIT_WAIT of RFC 7252, so that all
 /// retransmissions still find the registration alive.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(93);
+
+/// How often refused Sends may lead to an Update: a server that refuses all of them must not be asked after each.
+pub const DOUBT_EVERY: Duration = Duration::from_secs(60);

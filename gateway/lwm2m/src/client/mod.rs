@@ -76,6 +76,8 @@ pub struct Client {
     operations: BTreeMap<OperationId, PendingOperation>,
     next_operation: u64,
     events: VecDeque<Event>,
+    /// When an answer to a Send last made the client ask whether it is still registered.
+    doubted_at: Option<Instant>,
     now: Instant,
 }
 
@@ -93,6 +95,7 @@ impl Client {
             operations: BTreeMap::new(),
             next_operation: 0,
             events: VecDeque::new(),
+            doubted_at: None,
             now,
             config,
         }
@@ -179,7 +182,7 @@ impl Client {
             });
         let ended = self.observations.handle_instances_changed(view);
         if !ended.is_empty() {
-            self.events.push_back(Event::ObservationsChanged);
+            self.tell_observations_changed();
         }
         for notification in ended {
             self.endpoint.notify(notification, now);

@@ -217,7 +217,7 @@ mod tests {
             &[(0, 28.0), (1, 31.0), (2, 33.0), (3, 36.0)],
             &[(1, 31.0), (3, 36.0)],
         ),
-        // The example of the standard: lt=-10 with gt=45 and st=10.
+        // All three at once.
         (
             "lt=-10&gt=45&st=10",
             &[

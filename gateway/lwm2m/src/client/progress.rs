@@ -36,7 +36,7 @@ impl Client {
             coap::Event::NotificationAcknowledged(id) => self.observations.handle_acknowledged(id, now),
             coap::Event::NotificationReset { token, .. } => {
                 if self.observations.remove(&token) {
-                    self.events.push_back(Event::ObservationsChanged);
+                    self.tell_observations_changed();
                 }
             }
             coap::Event::NotificationTimedOut { id } => {
@@ -82,13 +82,14 @@ impl Client {
             SendOutcome::Rejected(code)
         };
         self.events.push_back(Event::SendFinished { id, outcome });
-        if code == Code::NOT_FOUND && self.registration.lose() {
-            let reason = "the server answered a Send with 4.04".to_owned();
-            self.events.push_back(Event::Lost { reason });
-            self.drop_sends(SendOutcome::Lost);
+        if outcome == SendOutcome::Delivered {
+            self.doubted_at = None;
         }
-        // Leshan says 4.00 where it knows no registration for the address; an Update or its failure mends that.
-        if code == Code::BAD_REQUEST {
+        // Some servers say 4.00, others 4.04, where they know no registration for the address. An Update finds out
+        // whether that is meant, and does no harm at a server that has no Send or dislikes the payload.
+        let lately = |at| now.saturating_duration_since(at) < limits::DOUBT_EVERY;
+        if (code == Code::BAD_REQUEST || code == Code::NOT_FOUND) && !self.doubted_at.is_some_and(lately) {
+            self.doubted_at = Some(now);
             self.registration.want_update(now);
         }
     }
@@ -115,6 +116,7 @@ impl Client {
             Outcome::Registered => {
                 // Whatever the server observed under an earlier registration it has forgotten.
                 self.drop_observations();
+                self.doubted_at = None;
                 self.registration.set_objects(self.object_list(objects));
             }
             Outcome::SteppedDown => self.server.set_version(self.registration.version()),
@@ -126,9 +128,7 @@ impl Client {
     fn drop_observations(&mut self) {
         for token in self.observations.clear() {
             self.endpoint.cancel_notifications(&token);
-            if self.events.back() != Some(&Event::ObservationsChanged) {
-                self.events.push_back(Event::ObservationsChanged);
-            }
+            self.tell_observations_changed();
         }
     }
 
@@ -172,6 +172,13 @@ impl Client {
         let request = request.map(|r| self.endpoint.request(r, now));
         if self.registration.handle_deregister(request, then) {
             self.events.push_back(Event::Deregistered);
+        }
+    }
+
+    /// Tells that observations have changed, once until that is polled.
+    pub(super) fn tell_observations_changed(&mut self) {
+        if !self.events.contains(&Event::ObservationsChanged) {
+            self.events.push_back(Event::ObservationsChanged);
         }
     }
 

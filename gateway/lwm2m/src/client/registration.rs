@@ -151,54 +151,29 @@ impl Registration {
 
     /// Wants an Update, whether anything has changed or not; while waiting, ends the wait.
     pub(super) fn want_update(&mut self, now: Instant) {
-        match self.state {
-            State::Registered(_) => self.update_wanted = true,
-            State::Waiting { .. } => self.state = State::Waiting { until: now },
-            State::Idle
-            | State::Registering(_)
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => {}
+        if let State::Registered(_) = self.state {
+            self.update_wanted = true;
         }
-    }
-
-    /// Gives the registration up for lost and registers again.
-    pub(super) fn lose(&mut self) -> bool {
-        let registered = matches!(self.state, State::Registered(_));
-        if registered {
-            self.state = State::Registering(None);
+        if let State::Waiting { until } = &mut self.state {
+            *until = now;
         }
-        registered
     }
 
     /// Ends a wait that is over.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Waiting { until } | State::Disabled { until } if until <= now => {
-                self.state = State::Registering(None);
-            }
-            State::Waiting { .. }
-            | State::Disabled { .. }
-            | State::Idle
-            | State::Registering(_)
-            | State::Registered(_)
-            | State::Deregistering { .. }
-            | State::Stopped => {}
+        if let State::Waiting { until } | State::Disabled { until } = self.state
+            && until <= now
+        {
+            self.state = State::Registering(None);
         }
     }
 
     /// Returns the Register that waits for its answer.
     pub(super) fn register_under_way(&self) -> Option<RequestId> {
-        match &self.state {
-            State::Registering(Some((request, _))) => Some(*request),
-            State::Registering(None)
-            | State::Idle
-            | State::Waiting { .. }
-            | State::Registered(_)
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => None,
-        }
+        let State::Registering(Some((request, _))) = &self.state else {
+            return None;
+        };
+        Some(*request)
     }
 
     /// Says whether a Register is to be sent, for which the object list must be made.
@@ -208,38 +183,35 @@ impl Registration {
 
     /// Returns the request to send, to be followed by [`handle_sent`](Self::handle_sent).
     pub(super) fn poll_request(&mut self, now: Instant) -> Option<Request> {
-        match &self.state {
-            State::Registering(None) => Some(self.register()),
-            State::Registered(registered) if registered.update.is_none() => {
-                let due = registered.update_at.is_some_and(|at| at <= now);
-                let wanted = self.update_wanted || due || registered.told != self.wanted;
-                wanted.then(|| self.update(registered))
-            }
-            State::Registering(Some(_))
-            | State::Registered(_)
-            | State::Idle
-            | State::Waiting { .. }
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => None,
+        if self.is_register_due() {
+            return Some(self.register());
         }
+        let registered = self.idle_registration()?;
+        let due = registered.update_at.is_some_and(|at| at <= now);
+        (due || self.is_update_wanted(registered)).then(|| self.update(registered))
     }
 
     /// Notes under which number a request of [`poll_request`](Self::poll_request) went out.
     pub(super) fn handle_sent(&mut self, id: RequestId) {
         let told = self.wanted.clone();
-        match &mut self.state {
-            State::Registering(request) => *request = Some((id, told)),
-            State::Registered(registered) => {
-                registered.update = Some((id, told));
-                self.update_wanted = false;
-            }
-            State::Idle
-            | State::Waiting { .. }
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => {}
+        if let State::Registering(request) = &mut self.state {
+            *request = Some((id, told));
+        } else if let State::Registered(registered) = &mut self.state {
+            registered.update = Some((id, told));
+            self.update_wanted = false;
         }
+    }
+
+    /// Returns the registration, unless an Update is under way.
+    fn idle_registration(&self) -> Option<&Registered> {
+        let State::Registered(registered) = &self.state else {
+            return None;
+        };
+        registered.update.is_none().then_some(registered)
+    }
+
+    fn is_update_wanted(&self, registered: &Registered) -> bool {
+        self.update_wanted || registered.told != self.wanted
     }
 
     /// Returns the De-register where there is a registration; otherwise what was begun is given up.
@@ -315,18 +287,17 @@ impl Registration {
     /// Returns when [`handle_timeout`](Self::handle_timeout) or [`poll_request`](Self::poll_request) has something
     /// to do.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        match &self.state {
-            State::Registering(None) => Some(now),
-            State::Waiting { until } | State::Disabled { until } => Some(*until),
-            State::Registered(registered) if registered.update.is_none() => {
-                let at_once = self.update_wanted || registered.told != self.wanted;
-                if at_once { Some(now) } else { registered.update_at }
-            }
-            State::Registering(Some(_))
-            | State::Registered(_)
-            | State::Idle
-            | State::Deregistering { .. }
-            | State::Stopped => None,
+        if self.is_register_due() {
+            return Some(now);
+        }
+        if let State::Waiting { until } | State::Disabled { until } = self.state {
+            return Some(until);
+        }
+        let registered = self.idle_registration()?;
+        if self.is_update_wanted(registered) {
+            Some(now)
+        } else {
+            registered.update_at
         }
     }
 
@@ -443,25 +414,12 @@ impl Registration {
     }
 
     fn note_update(&mut self, now: Instant) {
-        let lifetime_secs = match &self.state {
-            State::Registered(Registered {
-                update: Some((_, told)),
-                ..
-            }) => told.lifetime_secs,
-            State::Registered(_)
-            | State::Idle
-            | State::Registering(_)
-            | State::Waiting { .. }
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => return,
-        };
-        let update_at = self.schedule.update_after(lifetime_secs).map(|wait| now + wait);
-        if let State::Registered(registered) = &mut self.state {
-            if let Some((_, told)) = registered.update.take() {
-                registered.told = told;
-            }
-            registered.update_at = update_at;
+        if let State::Registered(registered) = &mut self.state
+            && let Some((_, told)) = registered.update.take()
+        {
+            let wait = self.schedule.update_after(told.lifetime_secs);
+            registered.update_at = wait.map(|wait| now + wait);
+            registered.told = told;
         }
     }
 

@@ -129,12 +129,12 @@ impl Client {
                 self.endpoint.cancel_notifications(&request.token);
                 // Without room it stays a plain Read, which tells the server that it does not observe.
                 response.observe = self.observations.insert(new, now);
-                self.events.push_back(Event::ObservationsChanged);
+                self.tell_observations_changed();
             }
             Some(END) => {
                 for token in self.observations.cancel(&request.token, path) {
                     self.endpoint.cancel_notifications(&token);
-                    self.events.push_back(Event::ObservationsChanged);
+                    self.tell_observations_changed();
                 }
             }
             Some(_) | None => {}
@@ -161,7 +161,7 @@ impl Client {
             )
         };
         if self.observations.set_rules(rule) {
-            self.events.push_back(Event::ObservationsChanged);
+            self.tell_observations_changed();
         }
     }
 

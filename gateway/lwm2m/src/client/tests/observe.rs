@@ -203,6 +203,19 @@ fn the_observations_are_bounded_and_what_is_beyond_is_a_read() {
 }
 
 #[test]
+fn what_the_server_observes_is_told_once_however_often_it_changes() {
+    let mut bench = Bench::default();
+    for i in 0..100u16 {
+        let ask = Ask::get(TEMPERATURE).observe(u32::from(i % 2)).to_packet(i);
+        bench
+            .client
+            .handle_datagram(&ask.to_bytes().unwrap(), &bench.device, bench.now);
+    }
+    bench.collect();
+    assert_eq!(bench.events, [Event::ObservationsChanged]);
+}
+
+#[test]
 fn a_confirmable_notification_waits_for_its_acknowledgement_and_the_newest_value_is_the_last() {
     let config = ClientConfig {
         confirmable_notifications: true,

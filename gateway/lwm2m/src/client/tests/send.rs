@@ -135,37 +135,39 @@ fn the_server_mutes_and_unmutes_send() {
 }
 
 #[test]
-fn a_send_answered_with_4_04_leads_to_a_register() {
-    let mut bench = Bench::default();
-    send(&mut bench, 1).unwrap();
-    send(&mut bench, 2).unwrap();
-    let packet = take_send(&mut bench);
-    bench.answer(&packet, "4.04", &[]);
-    assert_eq!(
-        outcomes(&mut bench),
-        [
-            (1, SendOutcome::Rejected(Code::NOT_FOUND)),
-            (2, SendOutcome::Lost)
-        ]
-    );
-    let register = bench
-        .sent
-        .iter()
-        .find(|p| texts(p, CoapOption::UriPath) == ["rd"]);
-    assert!(register.is_some(), "{:?}", bench.sent);
+fn a_send_answered_as_if_unregistered_leads_to_an_update_and_if_need_be_to_a_register() {
+    for (text, expected) in [("4.04", Code::NOT_FOUND), ("4.00", Code::BAD_REQUEST)] {
+        let mut bench = Bench::default();
+        send(&mut bench, 1).unwrap();
+        let packet = take_send(&mut bench);
+        bench.answer(&packet, text, &[]);
+        assert_eq!(outcomes(&mut bench), [(1, SendOutcome::Rejected(expected))]);
+        let update = bench.take_sent();
+        assert_eq!(texts(&update, CoapOption::UriPath), ["rd", "5a3f"]);
+        send(&mut bench, 2).unwrap();
+        bench.answer(&update, "4.04", &[]);
+        assert_eq!(outcomes(&mut bench), [(2, SendOutcome::Lost)]);
+        assert_eq!(bench.client.state(), RegistrationState::Registering);
+    }
 }
 
 #[test]
-fn a_send_answered_with_4_00_leads_to_an_update() {
+fn a_server_that_refuses_every_send_is_asked_once_a_minute_whether_it_knows_the_client() {
     let mut bench = Bench::default();
-    send(&mut bench, 1).unwrap();
-    let packet = take_send(&mut bench);
-    bench.answer(&packet, "4.00", &[]);
-    assert_eq!(
-        outcomes(&mut bench),
-        [(1, SendOutcome::Rejected(Code::BAD_REQUEST))]
-    );
-    assert_eq!(texts(&bench.take_sent(), CoapOption::UriPath), ["rd", "5a3f"]);
+    let mut updates = 0;
+    for id in 0..600 {
+        send(&mut bench, id).unwrap();
+        let packet = take_send(&mut bench);
+        bench.answer(&packet, "4.04", &[]);
+        if !bench.sent.is_empty() {
+            let update = bench.take_sent();
+            bench.answer(&update, "2.04", &[]);
+            updates += 1;
+        }
+        bench.pass_secs(1);
+    }
+    assert_eq!(updates, 10);
+    assert!(!bench.events.iter().any(|e| matches!(e, Event::Lost { .. })));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::attributes::Attributes;
+use super::limits;
 use crate::Value;
 use crate::format::Entry;
 
@@ -78,6 +79,8 @@ pub(super) struct Monitor {
     changed: bool,
     /// A notification is owed, as soon as pmin allows.
     pending: bool,
+    /// Before this nothing owed is sent, because the last one was lost only just now.
+    not_before: Instant,
 }
 
 impl Monitor {
@@ -89,6 +92,7 @@ impl Monitor {
             evaluated_at: now,
             changed: false,
             pending: false,
+            not_before: now,
         }
     }
 
@@ -97,9 +101,10 @@ impl Monitor {
         self.changed = true;
     }
 
-    /// Notes that the last notification did not arrive: another one is owed.
-    pub(super) const fn handle_lost(&mut self) {
+    /// Notes that the last notification did not arrive: another one is owed, in a while.
+    pub(super) fn handle_lost(&mut self, now: Instant) {
         self.pending = true;
+        self.not_before = now + limits::REPEAT_LOST_AFTER;
     }
 
     /// Evaluates what is due, and returns the values to send, where some are. Reads at most once.
@@ -150,7 +155,9 @@ impl Monitor {
     }
 
     fn sending_at(&self, rule: &Rule) -> Option<Instant> {
-        let owed = self.pending.then(|| after(self.sent_at, rule.pmin_secs));
+        let owed = self
+            .pending
+            .then(|| after(self.sent_at, rule.pmin_secs).max(self.not_before));
         let latest = rule.pmax_secs.map(|pmax| after(self.sent_at, pmax));
         owed.into_iter().chain(latest).min()
     }
@@ -268,14 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_notification_is_owed_again() {
+    fn a_lost_notification_is_owed_again_but_not_at_once() {
         let start = start();
         let rule = Rule::new(&Attributes::default(), None, None);
         let mut monitor = Monitor::new(vec![entry(1.0)], start);
         assert_eq!(monitor.poll_timeout(&rule), None);
-        monitor.handle_lost();
+        monitor.handle_lost(start);
+        assert_eq!(monitor.poll(&rule, start, || vec![entry(1.0)]), None);
+        let later = start + limits::REPEAT_LOST_AFTER;
+        assert_eq!(monitor.poll_timeout(&rule), Some(later));
         assert_eq!(
-            monitor.poll(&rule, start, || vec![entry(1.0)]),
+            monitor.poll(&rule, later, || vec![entry(1.0)]),
             Some(vec![entry(1.0)])
         );
     }

@@ -183,10 +183,10 @@ impl Observations {
     }
 
     /// Notes that a notification did not arrive: its observation owes another one.
-    pub(super) fn handle_lost(&mut self, id: NotificationId) {
+    pub(super) fn handle_lost(&mut self, id: NotificationId, now: Instant) {
         if let Some(observation) = self.of(id) {
             observation.in_flight = false;
-            observation.monitor.handle_lost();
+            observation.monitor.handle_lost(now);
         }
     }
 

@@ -40,11 +40,11 @@ impl Client {
                 }
             }
             coap::Event::NotificationTimedOut { id } => {
-                self.observations.handle_lost(id);
+                self.observations.handle_lost(id, now);
                 // Find out whether the server is there at all.
                 self.registration.want_update(now);
             }
-            coap::Event::NotificationDropped { id } => self.observations.handle_lost(id),
+            coap::Event::NotificationDropped { id } => self.observations.handle_lost(id, now),
             coap::Event::Malformed { reason } => self.complain(Event::Malformed {
                 reason: reason.to_string(),
             }),

@@ -4,6 +4,7 @@
 
 mod device;
 mod discover;
+mod exchange;
 mod hostile;
 mod management;
 mod observe;

@@ -35,6 +35,8 @@ pub(crate) struct Device {
     /// What it has sent.
     pub(crate) traffic: Traffic,
     derivations: Vec<Derived>,
+    /// When to look for values that are too old; a value that was measured again only makes this too early.
+    stale_due: Option<Instant>,
 }
 
 /// What a device has sent so far.
@@ -95,6 +97,13 @@ pub(crate) fn canonical(table: &ObjectTable, path: Path) -> Option<(Key, &Resour
     Some(((o, i, r, ri), definition))
 }
 
+impl News {
+    /// Says whether there is nothing to tell a server.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.requalified.is_empty()
+    }
+}
+
 impl Device {
     /// Returns a device that has said nothing yet; `intervals` overrides how often its points are measured.
     pub(crate) fn new(
@@ -117,6 +126,7 @@ impl Device {
             reachability: None,
             traffic: Traffic::default(),
             derivations,
+            stale_due: None,
         };
         for (path, value) in profile.constants() {
             let (key, _) = canonical(table, *path).ok_or(UnknownResource(*path))?;
@@ -129,6 +139,13 @@ impl Device {
     pub(crate) fn objects(&self) -> impl Iterator<Item = ObjectId> {
         let derived = self.derivations.iter().map(|derived| derived.target.0);
         self.points.iter().map(|point| point.key.0).chain(derived)
+    }
+
+    /// Says whether somebody should act on what stands in a resource.
+    pub(crate) fn is_alarm(&self, key: Key) -> bool {
+        self.points
+            .iter()
+            .any(|point| point.key == key && point.class == PointClass::Alarm)
     }
 
     /// Takes a frame from the device.
@@ -202,25 +219,24 @@ impl Device {
 
     /// Lowers the quality of what is too old.
     pub(crate) fn handle_timeout(&mut self, at: Now) -> News {
-        self.mark_stale(
-            |point, held| {
-                let due = held.received.and_then(|received| point.stale_at(received));
-                due.is_some_and(|due| due <= at.instant)
-            },
-            at,
-        )
-    }
-
-    /// Returns when the next value is too old.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let due = |point: &PointState| {
+        let stale_at = |point: &PointState, held: &Held| point.stale_at(held.received?);
+        let is_due =
+            |point: &PointState, held: &Held| stale_at(point, held).is_some_and(|due| due <= at.instant);
+        let news = self.mark_stale(is_due, at);
+        let fresh = |point: &PointState| {
             let held = self
                 .tree
                 .get(point.key)
                 .filter(|held| held.quality > Quality::Stale)?;
-            point.stale_at(held.received?)
+            stale_at(point, held)
         };
-        self.points.iter().filter_map(due).min()
+        self.stale_due = self.points.iter().filter_map(fresh).min();
+        news
+    }
+
+    /// Returns when to look for values that are too old: not after the first of them is.
+    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
+        self.stale_due
     }
 
     fn apply(&mut self, decoded: Vec<(PointId, Decoded)>, at: Now, news: &mut News) {
@@ -248,6 +264,7 @@ impl Device {
         }
         point.faulty = false;
         let (key, class) = (point.key, point.class);
+        self.stale_due = earlier(self.stale_due, point.stale_at(at.instant));
         if point.is_news(&value, at.instant) {
             let (value, time) = (value.clone(), at.wall);
             news.values.push(NewValue {
@@ -396,6 +413,10 @@ impl Device {
     }
 }
 
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
+}
+
 /// Says why a decoded value cannot stand in a resource of this type.
 fn misfit(value: &Value, value_type: ValueType) -> Option<String> {
     if value.value_type() != value_type {
@@ -437,5 +458,23 @@ fn derivations(profile: &dyn Profile, table: &ObjectTable) -> Result<Vec<Derived
             quality: derivation.quality,
         })
     };
-    profile.derivations().iter().map(derived).collect()
+    let all: Result<Vec<Derived>, _> = profile.derivations().iter().map(derived).collect();
+    Ok(in_order(all?))
+}
+
+/// Puts a derivation after those that it builds on; what goes in a circle comes last, as it was.
+fn in_order(mut rest: Vec<Derived>) -> Vec<Derived> {
+    let mut ordered = Vec::new();
+    loop {
+        let targets: BTreeSet<Key> = rest.iter().map(|derived| derived.target).collect();
+        let builds_on_rest =
+            |derived: &Derived| derived.sources.iter().any(|source| targets.contains(source));
+        let (later, next): (Vec<_>, Vec<_>) = rest.into_iter().partition(builds_on_rest);
+        if next.is_empty() {
+            ordered.extend(later);
+            return ordered;
+        }
+        ordered.extend(next);
+        rest = later;
+    }
 }

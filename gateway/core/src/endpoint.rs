@@ -89,7 +89,7 @@ impl Endpoint {
 
     /// Brings the listing up to date; what an instance has measured before it was listed is owed from then on.
     pub(crate) fn relist(&mut self, device: &Device, shown: &Shown, now: Now) -> usize {
-        if self.generation == Some(device.tree.generation()) {
+        if self.knows(device) {
             return 0;
         }
         self.generation = Some(device.tree.generation());
@@ -116,7 +116,7 @@ impl Endpoint {
                     entry,
                     time,
                     received,
-                    alarm: false,
+                    alarm: device.is_alarm(key),
                 })
             })
             .collect();
@@ -125,6 +125,11 @@ impl Endpoint {
             .filter_map(|owed| instance_of(owed.entry.path))
             .collect();
         self.push(measured) + self.owe_quality(new.into_iter(), device, shown, now)
+    }
+
+    /// Says whether the listing was made from all that the device has.
+    pub(crate) fn knows(&self, device: &Device) -> bool {
+        self.generation == Some(device.tree.generation())
     }
 
     /// Adds news to what is owed; says how many older readings had to go.
@@ -151,27 +156,31 @@ impl Endpoint {
         self.push(owed) + self.owe_quality(instances.into_iter(), device, shown, now)
     }
 
-    /// Offers the next readings to the client, as long as it takes them; says how many had to be dropped, and why.
+    /// Offers the next readings to the client; says how many had to be dropped, and why.
     pub(crate) fn flush(&mut self, now: Instant) -> Option<(usize, DropReason)> {
         if !self.sends || self.client.state() != RegistrationState::Registered {
             return None;
         }
-        let (id, records) = self.outbox.take(now)?;
-        match self.client.send(id, records, now) {
-            Ok(()) => None,
-            Err(SendRefused::NotRegistered | SendRefused::Muted | SendRefused::Busy) => {
-                self.outbox.put_back(id);
-                None
+        let mut poison = 0;
+        while let Some((id, records)) = self.outbox.take(now) {
+            match self.client.send(id, records, now) {
+                Ok(()) => break,
+                Err(SendRefused::NotRegistered | SendRefused::Muted | SendRefused::Busy) => {
+                    self.outbox.put_back(id);
+                    break;
+                }
+                Err(SendRefused::NotInVersion) => {
+                    self.sends = false;
+                    return Some((self.outbox.clear(), DropReason::NoSend));
+                }
+                // Smaller and smaller until it can be encoded, or one reading alone cannot and is set aside.
+                Err(SendRefused::Invalid(_)) => match self.outbox.split(id) {
+                    Verdict::Poison => poison += 1,
+                    Verdict::Paid | Verdict::Again => {}
+                },
             }
-            Err(SendRefused::NotInVersion) => {
-                self.sends = false;
-                Some((self.outbox.clear(), DropReason::NoSend))
-            }
-            Err(SendRefused::Invalid(_)) => match self.outbox.split(id) {
-                Verdict::Poison => Some((1, DropReason::Poison)),
-                Verdict::Paid | Verdict::Again => None,
-            },
         }
+        Some((poison, DropReason::Poison))
     }
 
     /// Takes what became of a Send; says how many readings had to be dropped, and why.

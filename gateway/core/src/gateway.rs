@@ -25,6 +25,7 @@ use crate::command::Commands;
 use crate::device::{Device, News};
 use crate::endpoint::{Account, Endpoint};
 use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
+use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
 
@@ -37,6 +38,8 @@ use crate::timer::{Timer, TimerTable};
 pub struct Gateway {
     name: Arc<str>,
     table: Arc<ObjectTable>,
+    /// What the newest model shows, for people.
+    newest: Shown,
     answer_within: Duration,
     /// The cabinet first, then the devices in the order of the configuration.
     devices: Vec<Device>,
@@ -98,7 +101,7 @@ impl Gateway {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(timer) = self.timers.pop_due(now.instant) {
+        for timer in self.timers.take_due(now.instant) {
             match timer {
                 Timer::Start(account) => self.start_next(account, now),
                 Timer::Endpoint(id) => self.wake(id, now),
@@ -132,8 +135,8 @@ impl Gateway {
         for event in news.events.drain(..) {
             self.event(event);
         }
-        let timer = Timer::Stale(device);
-        self.timers.set(timer, self.devices[device].poll_timeout());
+        let stale_at = self.devices[device].poll_timeout();
+        self.timers.set(Timer::Stale(device), stale_at);
         for index in self.endpoints_of(device) {
             self.tell(index, &news, now);
         }

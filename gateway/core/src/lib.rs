@@ -1,6 +1,19 @@
 //! The gateway without IO: devices and their values, commands, and what each LwM2M server is shown of them.
 //!
-//! `core` never looks inside a frame: adapters know how it is framed, profiles know what it means.
+//! `core` never looks inside a frame: adapters know how it is framed, profiles know what it means. It does no IO and
+//! reads no clock: [`Gateway`] is told what came in, and asked what must go out. The same inputs with the same seed
+//! give the same outputs.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`gateway`] | the state machine: the front of everything |
+//! | [`field`], [`profile`] | the seams towards adapters and profiles |
+//! | [`config`], [`output`], [`status`] | what goes in once, what comes out, what is told of the state |
+//! | `device`, `point`, `tree`, `derive`, `identity`, `cabinet` | a device: its frames become values, and some of them news |
+//! | `model`, `view` | what a server is shown: versions, units, types |
+//! | `endpoint`, `outbox` | a device at a server: its client, and what it is owed |
+//! | `command` | commands on their way to a device |
+//! | [`limits`], `timer` | every bound; when to do what |
 
 mod cabinet;
 mod command;
@@ -32,7 +45,7 @@ pub use output::{
     CommandId, CommandOrigin, CommandOutcome, CommandRecord, DropReason, EndpointId, Event, Output,
 };
 pub use profile::Profile;
-pub use reading::{Quality, Reading};
+pub use reading::Quality;
 pub use status::{DeviceStatus, EndpointState, EndpointStatus, PointValue};
 
 use std::time::Instant;

@@ -35,9 +35,6 @@ pub const BUSY_RETRY_SECS: u32 = 2;
 /// frames, and one Update is enough for all of them.
 pub const LISTING_SETTLES: Duration = Duration::from_millis(500);
 
-/// The shortest interval that an observation can ask a device for, unless the profile has a shorter one itself.
-pub const FASTEST_INTEREST_MS: u64 = 1_000;
-
 /// The first pause after a Send that a server did not take, doubled at each further one.
 pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
 

@@ -3,7 +3,7 @@
 //! A resource whose definition differs between the version shown and the newest one is translated: unit, type and
 //! multiplicity are compared, and the conversion follows from them. Nothing is relabelled without being converted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lwm2m_client::client::{Content, EnablerVersion};
@@ -31,7 +31,7 @@ impl Shown {
         table: &ObjectTable,
         model: Model,
         enabler: EnablerVersion,
-        objects: impl Iterator<Item = ObjectId>,
+        objects: &BTreeSet<ObjectId>,
     ) -> Self {
         let shown = |object| {
             let definition = table
@@ -49,7 +49,7 @@ impl Shown {
             ))
         };
         Self {
-            objects: objects.filter_map(shown).collect(),
+            objects: objects.iter().copied().filter_map(shown).collect(),
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
 
     fn shown(model: Model) -> Shown {
         let table = testing::table();
-        Shown::new(&table, model, EnablerVersion::V1_1, table.objects())
+        Shown::new(&table, model, EnablerVersion::V1_1, &table.objects().collect())
     }
 
     fn show(model: Model, object: u16, resource: u16, value: Value) -> Option<Content> {

@@ -9,7 +9,7 @@
 //! ```
 //! Nothing here survives a restart.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use lwm2m_client::Timestamp;
@@ -129,6 +129,7 @@ impl Outbox {
         if owed.is_empty() {
             return None;
         }
+        let owed = one_a_moment(owed);
         let id = SendId(self.next_send);
         self.next_send += 1;
         self.paused_until = None;
@@ -249,6 +250,18 @@ impl Owed {
     }
 }
 
+/// Leaves of each resource and moment the last value only: a server cannot tell two of them apart.
+fn one_a_moment(owed: Vec<Owed>) -> Vec<Owed> {
+    let mut seen = BTreeSet::new();
+    let mut latest: Vec<Owed> = owed
+        .into_iter()
+        .rev()
+        .filter(|owed| seen.insert((owed.entry.path, owed.time, owed.received)))
+        .collect();
+    latest.reverse();
+    latest
+}
+
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -303,6 +316,27 @@ mod tests {
             Verdict::Paid
         );
         assert_eq!((outbox.len(), outbox.delivered), (0, 4));
+    }
+
+    #[test]
+    fn a_resource_has_one_value_at_one_moment() {
+        let mut outbox = filled(10, 0..2);
+        outbox.push(Owed {
+            entry: Entry {
+                value: Value::Integer(77),
+                ..owed(1, false).entry
+            },
+            ..owed(1, false)
+        });
+        let (_, records) = outbox.take(at(0)).unwrap();
+        assert_eq!(numbers(&records), [0, 77]);
+    }
+
+    #[test]
+    fn a_send_holds_no_more_readings_than_a_server_takes() {
+        let mut outbox = filled(1_000, 0..100);
+        let (_, records) = outbox.take(at(0)).unwrap();
+        assert_eq!(records.len(), limits::MAX_READINGS_PER_SEND);
     }
 
     #[test]

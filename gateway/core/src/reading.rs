@@ -1,19 +1,4 @@
-//! A reading: one measured value with its time and its quality.
-
-use lwm2m_client::{Path, Timestamp, Value};
-
-/// One measured value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// The resource, in the newest model and the registry's unit.
-    pub path: Path,
-    /// The value, of the registry's type.
-    pub value: Value,
-    /// When the device measured it; none where no clock was set.
-    pub time: Option<Timestamp>,
-    /// How far it can be trusted.
-    pub quality: Quality,
-}
+//! How far a reading, one measured value, can be trusted.
 
 /// How far a value can be trusted: resources 6042 (indicator) and 6049 (level) in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -48,12 +48,17 @@ impl TimerTable {
         self.by_time.first().map(|(due, _)| *due)
     }
 
-    /// Takes the earliest deadline that has come, the earliest first.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        let (due, timer) = self.by_time.first().copied().filter(|(due, _)| *due <= now)?;
-        self.by_time.remove(&(due, timer));
-        self.by_timer.remove(&timer);
-        Some(timer)
+    /// Takes all deadlines that have come, the earliest first.
+    ///
+    /// What is set again meanwhile, be it in the past, waits for the next call: nothing can keep the caller busy.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Timer> {
+        let mut due = Vec::new();
+        while let Some((time, timer)) = self.by_time.first().copied().filter(|(time, _)| *time <= now) {
+            self.by_time.remove(&(time, timer));
+            self.by_timer.remove(&timer);
+            due.push(timer);
+        }
+        due
     }
 }
 
@@ -71,8 +76,11 @@ mod tests {
         timers.set(Timer::Start(0), Some(at(3)));
         timers.set(Timer::Stale(1), Some(at(2)));
         assert_eq!(timers.next(), Some(at(2)));
-        assert_eq!(timers.pop_due(at(2)), Some(Timer::Stale(1)));
-        assert_eq!(timers.pop_due(at(2)), None);
+        assert_eq!(timers.take_due(at(2)), [Timer::Stale(1)]);
+        assert_eq!(timers.take_due(at(2)), []);
+        timers.set(Timer::Stale(0), Some(at(1)));
+        assert_eq!(timers.take_due(at(3)), [Timer::Stale(0), Timer::Start(0)]);
+        timers.set(Timer::Start(0), Some(at(4)));
         timers.set(Timer::Start(0), None);
         assert_eq!(timers.next(), None);
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lwm2m_client::client::{Content, Objects};
 use lwm2m_client::object::ObjectDefinition;
-use lwm2m_client::{InstanceId, ObjectId, Path, ResourceId, Timestamp, Value};
+use lwm2m_client::{InstanceId, ObjectId, Path, ResourceId, ResourceInstanceId, Timestamp, Value};
 
 use crate::device::Device;
 use crate::identity::CURRENT_TIME;
@@ -112,15 +112,14 @@ impl Objects for View<'_> {
     }
 
     fn accepts(&self, object: ObjectId, instance: InstanceId, resource: ResourceId) -> bool {
-        let operations = self
-            .shown
-            .resource(object, resource)
-            .map(|resource| resource.operations);
-        operations.is_some_and(|operations| operations.write || operations.execute)
-            && self
-                .device
-                .profile
-                .commands(Path::Resource(object, instance, resource))
+        let Some(definition) = self.shown.resource(object, resource) else {
+            return false;
+        };
+        let commands = |path| self.device.profile.commands(path);
+        let first = ResourceInstanceId(0);
+        (definition.operations.write || definition.operations.execute)
+            && (commands(Path::Resource(object, instance, resource))
+                || commands(Path::ResourceInstance(object, instance, resource, first)))
     }
 
     fn measured_at(&self, object: ObjectId, instance: InstanceId, resource: ResourceId) -> Option<Timestamp> {

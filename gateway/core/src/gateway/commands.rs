@@ -37,7 +37,7 @@ pub enum CommandError {
 
 /// What is wanted of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+pub(super) enum Wish {
     Write,
     Execute,
 }
@@ -181,7 +181,7 @@ impl Gateway {
     }
 
     /// Encodes every value before the first one is sent.
-    fn send_command(
+    pub(super) fn send_command(
         &mut self,
         id: CommandId,
         origin: Origin,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lwm2m_client::client::{self, Client};
+use lwm2m_client::client::{self, Client, EnablerVersion};
 
 use crate::Now;
 use crate::device::News;
@@ -75,6 +75,10 @@ impl Gateway {
 
     /// Tells an endpoint what is new of its device.
     pub(super) fn tell(&mut self, index: usize, news: &News, now: Now) {
+        let endpoint = &self.endpoints[index];
+        if news.is_empty() && endpoint.knows(&self.devices[endpoint.device]) {
+            return;
+        }
         // First what is owed under the present listing: a new instance owes all its values anyway.
         let dropped = self.owe(index, news, now) + self.relist(index, now);
         self.tell_dropped(index, Some((dropped, DropReason::QueueFull)));
@@ -187,10 +191,17 @@ impl Gateway {
         let endpoint = &mut self.endpoints[index];
         endpoint.location = Some(location.clone());
         endpoint.last_error = None;
-        endpoint.sends = self.accounts[endpoint.account].config.send;
+        let wants_send = self.accounts[endpoint.account].config.send;
+        endpoint.sends = wants_send && endpoint.client.version() >= EnablerVersion::V1_1;
         endpoint.outbox.resume();
+        let dropped = if endpoint.sends {
+            0
+        } else {
+            endpoint.outbox.clear()
+        };
         let endpoint = id(index);
         self.event(Event::Registered { endpoint, location });
+        self.tell_dropped(index, Some((dropped, DropReason::NoSend)));
     }
 
     fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>) {

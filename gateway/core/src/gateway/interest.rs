@@ -4,7 +4,6 @@ use lwm2m_client::Path;
 
 use crate::field::PointId;
 use crate::gateway::Gateway;
-use crate::limits;
 use crate::output::Output;
 use crate::point::PointState;
 use crate::profile::PointClass;
@@ -58,7 +57,7 @@ fn wanted_ms(point: &PointState, observed: &[(Path, u64)]) -> u64 {
         .map(|(_, ms)| *ms)
         .min();
     match fastest {
-        Some(ms) if point.every_ms > 0 => point.every_ms.min(ms.max(limits::FASTEST_INTEREST_MS)),
+        Some(ms) if point.every_ms > 0 => point.every_ms.min(ms),
         Some(_) | None => point.every_ms,
     }
 }

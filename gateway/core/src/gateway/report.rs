@@ -10,8 +10,10 @@ use crate::cabinet::Cabinet;
 use crate::device::Device;
 use crate::field::{PointId, Reachability};
 use crate::gateway::{Gateway, endpoints};
+use crate::output::EndpointId;
 use crate::status::{DeviceStatus, EndpointStatus, PointValue};
 use crate::tree::{self, Held, Key};
+use crate::view::View;
 
 impl Gateway {
     /// Returns the name of the cabinet.
@@ -26,11 +28,16 @@ impl Gateway {
             .collect()
     }
 
+    /// Returns one endpoint.
+    pub fn endpoint(&self, id: EndpointId) -> Option<EndpointStatus> {
+        self.index(id).map(|index| self.endpoint_status(index))
+    }
+
     /// Returns every device, the cabinet first.
     pub fn devices(&self, now: Now) -> Vec<DeviceStatus> {
         self.devices
             .iter()
-            .map(|device| device_status(device, now.instant))
+            .map(|device| self.device_status(device, now))
             .collect()
     }
 
@@ -85,6 +92,36 @@ impl Gateway {
         }
     }
 
+    fn device_status(&self, device: &Device, now: Now) -> DeviceStatus {
+        let (reachable, unreachable_because) = match &device.reachability {
+            None => (None, None),
+            Some(Reachability::Reachable) => (Some(true), None),
+            Some(Reachability::Unreachable(reason)) => (Some(false), Some(reason.clone())),
+        };
+        let complete = View::complete(device, &self.newest, now.wall);
+        let instances = complete
+            .into_iter()
+            .flat_map(|(object, instances)| instances.into_iter().map(move |i| Path::Instance(object, i)))
+            .collect();
+        DeviceStatus {
+            id: Arc::clone(&device.id),
+            label: Arc::clone(&device.label),
+            profile: if device.link.is_some() {
+                device.profile.id().into()
+            } else {
+                Cabinet::ID.into()
+            },
+            link: device.link.clone(),
+            reachable,
+            unreachable_because,
+            last_frame_age_ms: device.traffic.last_frame.map(|at| age_ms(at, now.instant)),
+            frames: device.traffic.frames,
+            frames_refused: device.traffic.refused,
+            faults: device.traffic.faults,
+            instances,
+        }
+    }
+
     fn registry_names(&self, (object, _, resource, _): Key) -> (Arc<str>, Arc<str>) {
         let definition = self
             .table
@@ -93,36 +130,6 @@ impl Gateway {
         definition.map_or_else(Default::default, |d| {
             (d.name.as_str().into(), d.unit.as_str().into())
         })
-    }
-}
-
-fn device_status(device: &Device, now: Instant) -> DeviceStatus {
-    let (reachable, unreachable_because) = match &device.reachability {
-        None => (None, None),
-        Some(Reachability::Reachable) => (Some(true), None),
-        Some(Reachability::Unreachable(reason)) => (Some(false), Some(reason.clone())),
-    };
-    DeviceStatus {
-        id: Arc::clone(&device.id),
-        label: Arc::clone(&device.label),
-        profile: if device.link.is_some() {
-            device.profile.id().into()
-        } else {
-            Cabinet::ID.into()
-        },
-        link: device.link.clone(),
-        reachable,
-        unreachable_because,
-        last_frame_age_ms: device.traffic.last_frame.map(|at| age_ms(at, now)),
-        frames: device.traffic.frames,
-        frames_refused: device.traffic.refused,
-        faults: device.traffic.faults,
-        instances: device
-            .tree
-            .instances()
-            .into_iter()
-            .map(|(o, i)| Path::Instance(o, i))
-            .collect(),
     }
 }
 

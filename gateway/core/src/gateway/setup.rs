@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lwm2m_client::ObjectId;
-use lwm2m_client::client::{Client, ClientConfig};
-use lwm2m_client::object::ObjectTable;
+use lwm2m_client::client::{Client, ClientConfig, EnablerVersion};
+use lwm2m_client::object::{Model, ObjectTable};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -32,11 +32,14 @@ impl Gateway {
         let links = check(&config)?;
         let names = endpoint_names(&config)?;
         let devices = devices(&config, &table)?;
-        let accounts = accounts(config.accounts, &devices, &table);
+        let objects = objects(&devices);
+        let newest = Shown::new(&table, Model::Y2026, EnablerVersion::V1_1, &objects);
+        let accounts = accounts(config.accounts, &objects, &table);
         let endpoints = endpoints(&accounts, &names, seed, now);
         let mut gateway = Self {
             name: config.name,
             table,
+            newest,
             answer_within: Duration::from_millis(config.answer_within_ms),
             devices,
             links,
@@ -176,15 +179,18 @@ fn cabinet(config: &Config, table: &ObjectTable) -> Result<Device, ConfigError> 
     Ok(cabinet)
 }
 
-fn accounts(configs: Vec<AccountConfig>, devices: &[Device], table: &ObjectTable) -> Vec<Account> {
-    let constants = devices
+/// Returns the objects of which a device has, or can have, a value.
+fn objects(devices: &[Device]) -> BTreeSet<ObjectId> {
+    let given = devices
         .iter()
         .flat_map(|device| device.tree.instances())
         .map(|(object, _)| object);
-    let points = devices.iter().flat_map(Device::objects);
-    let objects: BTreeSet<ObjectId> = constants.chain(points).collect();
+    given.chain(devices.iter().flat_map(Device::objects)).collect()
+}
+
+fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &ObjectTable) -> Vec<Account> {
     let account = |config: AccountConfig| {
-        let shown = Shown::new(table, config.model, config.version, objects.iter().copied());
+        let shown = Shown::new(table, config.model, config.version, objects);
         Account {
             config,
             shown,
@@ -204,7 +210,8 @@ fn endpoints(accounts: &[Account], names: &[Arc<str>], seed: u64, now: Now) -> V
             let config = client_config(&account.config, name);
             let client = Client::new(config, random.random(), random.random(), now.instant);
             let (place, name) = ((place, device), Arc::clone(name));
-            endpoints.push(Endpoint::new(place, name, client, capacity, account.config.send));
+            let sends = account.config.send && account.config.version >= EnablerVersion::V1_1;
+            endpoints.push(Endpoint::new(place, name, client, capacity, sends));
         }
     }
     endpoints

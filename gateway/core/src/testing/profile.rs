@@ -160,10 +160,14 @@ impl Profile for Meter {
     }
 }
 
-/// A relay at coil 0 that can be read, a level at register 10 that cannot, a counter to reset, and a door contact.
+const COMMANDS: [&str; 4] = ["/3311/0/5850", "/3311/0/5851", "/3200/0/5505", "/3416/0/39"];
+
+/// A relay at coil 0 that can be read, a level at register 10 that cannot, a counter to reset, a colour temperature,
+/// and a door contact.
 pub(crate) struct Relay {
     identity: Identity,
     points: Vec<Point>,
+    constants: Vec<(Path, Value)>,
 }
 
 impl Relay {
@@ -179,6 +183,10 @@ impl Relay {
                 ..Identity::default()
             },
             points: vec![point("relay", "/3311/0/5850"), door],
+            constants: vec![
+                (Path::resource(3416, 0, 1), Value::Integer(0)),
+                (Path::resource(3416, 0, 3), Value::Integer(0)),
+            ],
         }
     }
 
@@ -192,6 +200,11 @@ impl Relay {
                 WriteFunction::SingleRegister,
                 10,
                 word(u16::try_from(*level).ok()?),
+            ),
+            ("/3416/0/39", Value::Integer(kelvin)) => (
+                WriteFunction::SingleRegister,
+                12,
+                word(u16::try_from(*kelvin).ok()?),
             ),
             ("/3200/0/5505", Value::String(_)) => (WriteFunction::SingleRegister, 11, word(1)),
             _ => return None,
@@ -213,7 +226,7 @@ impl Profile for Relay {
     }
 
     fn constants(&self) -> &[(Path, Value)] {
-        &[]
+        &self.constants
     }
 
     fn derivations(&self) -> &[Derivation] {
@@ -262,6 +275,6 @@ impl Profile for Relay {
     }
 
     fn commands(&self, path: Path) -> bool {
-        ["/3311/0/5850", "/3311/0/5851", "/3200/0/5505"].contains(&path.to_string().as_str())
+        COMMANDS.contains(&path.to_string().as_str())
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct TestServer {
     /// The types by which it reads a Send.
     types: BTreeMap<ObjectId, Arc<ObjectDefinition>>,
     message_id: u16,
+    /// The blocks of a body that is not complete; one at a time is enough here.
+    body: Vec<u8>,
 }
 
 impl TestServer {
@@ -136,6 +138,9 @@ impl TestServer {
 
     fn answer(&mut self, from: EndpointId, request: &Packet, method: RequestType) -> Vec<u8> {
         let mut answer = acknowledgement(request);
+        let Some(request) = &self.whole(request, &mut answer) else {
+            return answer.to_bytes().unwrap();
+        };
         let path = texts(request, CoapOption::UriPath);
         let payload = || String::from_utf8_lossy(&request.payload).into_owned();
         let (got, code) = match (method, path.as_slice()) {
@@ -160,6 +165,28 @@ impl TestServer {
         answer.to_bytes().unwrap()
     }
 
+    /// Gathers a body that comes in blocks (RFC 7959); none until the last one is there.
+    fn whole(&mut self, request: &Packet, answer: &mut Packet) -> Option<Packet> {
+        let Some(block) = number(request, CoapOption::Block1) else {
+            return Some(request.clone());
+        };
+        answer.add_option(
+            CoapOption::Block1,
+            block.to_be_bytes().into_iter().skip_while(|b| *b == 0).collect(),
+        );
+        if block >> 4 == 0 {
+            self.body.clear();
+        }
+        self.body.extend_from_slice(&request.payload);
+        if block & 8 != 0 {
+            answer.header.code = MessageClass::Response(ResponseType::Continue);
+            return None;
+        }
+        let mut request = request.clone();
+        request.payload = std::mem::take(&mut self.body);
+        Some(request)
+    }
+
     fn records(&self, request: &Packet) -> Vec<Record> {
         let format = number(request, CoapOption::ContentFormat).unwrap();
         let format = ContentFormat::from_code(u16::try_from(format).unwrap()).unwrap();
@@ -176,6 +203,7 @@ impl lwm2m_client::format::Types for TestServer {
 fn acknowledgement(request: &Packet) -> Packet {
     let mut packet = Packet::new();
     packet.header.set_type(MessageType::Acknowledgement);
+    packet.header.code = MessageClass::Empty;
     packet.header.message_id = request.header.message_id;
     if matches!(request.header.code, MessageClass::Request(_)) {
         packet.set_token(request.get_token().to_vec());

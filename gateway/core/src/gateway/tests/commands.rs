@@ -3,8 +3,10 @@ use lwm2m_client::object::Model;
 use lwm2m_client::{Path, Value};
 
 use super::{CABINET, METER, RELAY, meter_and_relay};
+use crate::command::Origin;
 use crate::field::{Refusal, WriteFunction};
-use crate::testing::{TestCabinet, coils, confirmed};
+use crate::gateway::commands::Wish;
+use crate::testing::{Relay, TestCabinet, coils, confirmed, device, one_server};
 use crate::{CommandError, CommandOrigin, CommandOutcome, Delivery, Frame, limits};
 
 const ON: &str = "/3311/0/5850";
@@ -358,4 +360,59 @@ fn no_more_commands_are_open_than_the_table_holds() {
         .gateway
         .command("relay-1", path(LEVEL), Value::Integer(1), cabinet.now)
         .unwrap();
+}
+
+#[test]
+fn a_write_in_an_older_model_is_turned_into_the_newest_and_shown_back() {
+    // Color temperature (3416/39) is a text in 1.0 and a number since 2.0.
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2020));
+    cabinet.run_ms(1_000);
+    let temperature = "/3416/0/39";
+    cabinet.write(RELAY, temperature, "warm");
+    assert_eq!(cabinet.answer().code, "4.00");
+    assert_eq!(cabinet.downlinks.len(), 0);
+    cabinet.write(RELAY, temperature, "3000");
+    assert_eq!(addresses(&cabinet), [(WriteFunction::SingleRegister, 12)]);
+    cabinet.deliver(Delivery::Sent);
+    assert_eq!(cabinet.answer().code, "2.04");
+    assert_eq!(
+        cabinet.read(RELAY, temperature),
+        ("2.05".to_owned(), "3000".to_owned())
+    );
+    let writes = cabinet.outcomes().pop().unwrap().writes;
+    assert_eq!(
+        writes,
+        [(path(temperature), Value::Integer(3000))],
+        "the audit log speaks the newest model"
+    );
+}
+
+#[test]
+fn a_command_of_too_many_values_is_refused() {
+    let mut cabinet = relay();
+    let (id, now) = (cabinet.gateway.commands.next_id(), cabinet.now);
+    let writes = vec![(path(LEVEL), Value::Integer(1)); limits::MAX_WRITES_PER_COMMAND + 1];
+    let outcome = cabinet
+        .gateway
+        .send_command(id, Origin::Local, RELAY as usize, &writes, Wish::Write, now);
+    assert!(matches!(outcome, Err(CommandOutcome::Unfit(_))));
+}
+
+#[test]
+fn no_more_commands_are_open_than_all_devices_together_may_have() {
+    let units = limits::MAX_COMMANDS / limits::MAX_COMMANDS_PER_DEVICE;
+    let devices =
+        (0..=units).map(|n| device(&format!("relay-{n}"), u8::try_from(n + 1).unwrap(), Relay::new()));
+    let mut cabinet = TestCabinet::new(one_server(Model::Y2026, devices.collect()));
+    let now = cabinet.now;
+    let mut command = |n: usize| {
+        cabinet
+            .gateway
+            .command(&format!("relay-{n}"), path(LEVEL), Value::Integer(1), now)
+            .is_ok()
+    };
+    for n in 0..limits::MAX_COMMANDS {
+        assert!(command(n % units));
+    }
+    assert!(!command(units), "a device without commands has to wait, too");
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod configuration;
+mod hostile;
 mod readings;
 mod servers;
 

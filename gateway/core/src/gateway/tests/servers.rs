@@ -1,3 +1,5 @@
+use lwm2m_client::Path;
+use lwm2m_client::client::EnablerVersion;
 use lwm2m_client::object::Model;
 
 use super::{CABINET, METER, RELAY, meter_and_relay};
@@ -235,4 +237,33 @@ fn the_same_seed_gives_the_same_outputs() {
     let first = run(7);
     assert!(first == run(7), "two runs with one seed differ");
     assert!(first != run(8), "the seed decides tokens and message ids");
+}
+
+#[test]
+fn a_server_of_lwm2m_1_0_gets_no_send_and_nothing_waits_for_it() {
+    let mut config = meter_and_relay(Model::Y2020);
+    config.accounts[0].version = EnablerVersion::V1_0;
+    let mut cabinet = TestCabinet::new(config);
+    cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123]));
+    cabinet.run_ms(1_000);
+    cabinet.uplink(1, words(0, &[2400]));
+    assert_eq!(cabinet.sent(), [[""; 0]; 0]);
+    assert_eq!(cabinet.gateway.endpoints()[METER as usize].queued, 0);
+    assert_eq!(cabinet.read(METER, "/3421/0/1").1, "240");
+}
+
+#[test]
+fn people_are_told_the_instances_that_are_complete() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2020));
+    let instances = |cabinet: &TestCabinet| {
+        cabinet.gateway.devices(cabinet.now)[METER as usize]
+            .instances
+            .clone()
+    };
+    assert_eq!(
+        instances(&cabinet),
+        [Path::instance(3, 0), Path::instance(3410, 0)]
+    );
+    cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123]));
+    assert!(instances(&cabinet).contains(&Path::instance(3421, 0)));
 }

@@ -53,7 +53,8 @@ impl Client {
         unit.statistics.busy += now.saturating_duration_since(open.sent);
         unit.ready_at = now + unit.min_gap();
         if self.line.is_rtu() {
-            unit.owed.note_unanswered(open.shape, unit.timeout(), now);
+            unit.owed
+                .note_unanswered(open.shape, unit.timeout(), open.deadline, now);
         }
         let failure = if garbage > 0 {
             Failure::Corrupt
@@ -70,7 +71,8 @@ impl Client {
         let exception = matches!(answer, Answer::Exception(_));
         let settled = !self.line.is_rtu() || unit.owed.note_answer(open.shape, exception, now);
         if !settled {
-            unit.owed.note_unanswered(open.shape, unit.timeout(), now);
+            unit.owed
+                .note_unanswered(open.shape, unit.timeout(), open.deadline, now);
         }
         let statistics = &mut unit.statistics;
         statistics.ok += u64::from(!exception);

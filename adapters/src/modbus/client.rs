@@ -130,7 +130,8 @@ impl Client {
         if let (Some(open), true) = (self.open.take(), self.line.is_rtu())
             && let Some(unit) = self.units.get_mut(&open.unit)
         {
-            unit.owed.note_unanswered(open.shape, unit.timeout(), now);
+            unit.owed
+                .note_unanswered(open.shape, unit.timeout(), open.deadline, now);
         }
         self.line.reset();
         let ended = self.commands.end_unreachable(None, CLOSED_RETRY_SECS);

@@ -61,16 +61,23 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    /// Takes note that a request was not answered, or not beyond doubt.
-    pub(super) fn note_unanswered(&mut self, shape: Shape, timeout: Duration, now: Instant) {
+    /// Takes note that a request was not answered by its `deadline`, or not beyond doubt.
+    pub(super) fn note_unanswered(
+        &mut self,
+        shape: Shape,
+        timeout: Duration,
+        deadline: Instant,
+        now: Instant,
+    ) {
+        let from = deadline.max(now);
         let bound = |ms| Duration::from_millis(ms);
         let wait = (timeout * 20).clamp(bound(limits::OWED_MIN_MS), bound(limits::OWED_MAX_MS));
-        let mut silent = now + timeout * 2;
+        let mut silent = from + timeout * 2;
         self.forget_old(now);
         if self.shapes.len() < limits::OWED_ANSWERS || self.shapes.contains_key(&shape) {
-            self.shapes.insert(shape, now + wait);
+            self.shapes.insert(shape, from + wait);
         } else {
-            silent = now + wait;
+            silent = from + wait;
         }
         self.silent_until = Some(silent);
     }
@@ -136,7 +143,7 @@ mod tests {
     fn an_owed_shape_is_not_asked_until_another_one_is_answered() {
         let now = crate::modbus::tests::start();
         let mut owed = Owed::default();
-        owed.note_unanswered(Shape::Read(3, 2), TIMEOUT, now);
+        owed.note_unanswered(Shape::Read(3, 2), TIMEOUT, now, now);
         assert!(!owed.allows(Shape::Read(3, 2), now));
         assert!(owed.allows(Shape::Read(3, 4), now));
         assert!(
@@ -152,7 +159,7 @@ mod tests {
     fn an_exception_proves_nothing_while_its_function_is_owed() {
         let now = crate::modbus::tests::start();
         let mut owed = Owed::default();
-        owed.note_unanswered(Shape::Read(3, 2), TIMEOUT, now);
+        owed.note_unanswered(Shape::Read(3, 2), TIMEOUT, now, now);
         assert!(!owed.note_answer(Shape::Read(3, 4), true, now));
         assert!(owed.note_answer(Shape::Read(4, 1), true, now));
     }
@@ -162,7 +169,7 @@ mod tests {
         let now = crate::modbus::tests::start();
         let mut owed = Owed::default();
         for count in 1..=40 {
-            owed.note_unanswered(Shape::Read(3, count), TIMEOUT, now);
+            owed.note_unanswered(Shape::Read(3, count), TIMEOUT, now, now);
         }
         assert_eq!(owed.shapes.len(), limits::OWED_ANSWERS);
         let forgotten = now + Duration::from_millis(limits::OWED_MIN_MS);

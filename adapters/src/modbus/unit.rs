@@ -177,7 +177,7 @@ impl Unit {
             .iter()
             .copied()
             .find(&allowed)
-            .or_else(|| reads.iter().find_map(|read| shorten(read, &points, &allowed)))
+            .or_else(|| reads.iter().find_map(|read| shorten(read, &points, allowed)))
             .map(|read| (read, ReadPurpose::Poll))
             .or_else(|| self.settling(now).map(|read| (read, ReadPurpose::Settle)))
     }

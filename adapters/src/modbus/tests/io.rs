@@ -1,12 +1,13 @@
-//! The client on a real socket, and a port that is not there.
+//! The client on a real socket and on a pseudo-terminal.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio_serial::{SerialPort, SerialStream};
 
 use super::*;
 use crate::modbus::io::{FromBus, Parity, Port, ToBus, run};
-use crate::modbus::tcp;
+use crate::modbus::{rtu, tcp};
 
 struct Running {
     to: mpsc::Sender<ToBus>,
@@ -98,4 +99,63 @@ async fn a_port_that_is_not_there_is_named() {
         reason.starts_with("cannot open serial port /dev/serial/by-id/none: "),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn a_relay_on_a_pseudo_terminal_is_switched_and_the_unplugged_port_is_noticed() {
+    let (mut units, other) = SerialStream::pair().unwrap();
+    let path = other.name().unwrap();
+    drop(other);
+    let port = Port::Serial {
+        path,
+        baud: 9_600,
+        parity: Parity::None,
+        stop_bits: 1,
+        data_bits: 8,
+    };
+    let mut running = Running::start(RTU, port);
+    running
+        .to
+        .send(ToBus::Interest {
+            unit: 1,
+            point: PointId(0),
+            every_ms: 500,
+        })
+        .await
+        .unwrap();
+    running.until(|e| matches!(e, FromBus::Connected)).await;
+    let (unplug, mut unplugged) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut banks, mut request) = (banks(), Vec::new());
+        loop {
+            let mut piece = [0; 64];
+            let count = tokio::select! {
+                count = units.read(&mut piece) => count.unwrap_or(0),
+                _ = &mut unplugged => return,
+            };
+            request.extend_from_slice(&piece[..count]);
+            if let Some((unit, pdu)) = rtu::decode(&request) {
+                let answer = banks.get_mut(&unit).and_then(|bank| bank.answer(pdu)).unwrap();
+                units.write_all(&rtu::encode(unit, &answer)).await.unwrap();
+                request.clear();
+            }
+        }
+    });
+    running
+        .to
+        .send(ToBus::Downlink(switch(1, 3, 2, true)))
+        .await
+        .unwrap();
+    let end = running
+        .until(|e| matches!(e, FromBus::Event(Event::Delivery { .. })))
+        .await;
+    let FromBus::Event(Event::Delivery {
+        delivery: Delivery::Confirmed(_),
+        ..
+    }) = end
+    else {
+        panic!("{end:?}")
+    };
+    drop(unplug);
+    running.until(|e| matches!(e, FromBus::Disconnected(_))).await;
 }

@@ -135,12 +135,18 @@ impl Commands {
         let outcome = outcome(delivery);
         if outcome.is_done() {
             command.done += 1;
-            // Nobody waits for the rest of a command that was answered as failed.
             if command.done < command.writes.len() && !command.answered {
                 return self.downlink(id).map(|downlink| (id, Progress::Next(downlink)));
             }
         }
         let command = self.open.remove(&id)?;
+        // Nobody waits for the rest of a command that was answered as failed: it is not sent.
+        let is_cut_short = outcome.is_done() && command.done < command.writes.len();
+        let outcome = if is_cut_short {
+            CommandOutcome::Expired
+        } else {
+            outcome
+        };
         Some((id, Progress::Over(command, outcome)))
     }
 

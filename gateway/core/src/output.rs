@@ -147,7 +147,9 @@ pub struct CommandRecord {
     pub device: Arc<str>,
     /// What was to be set, in order, in the newest model; the values of an Execute are its arguments as text.
     pub writes: Vec<(Path, Value)>,
-    /// What became of it.
+    /// How many of these were done, from the first on.
+    pub done: usize,
+    /// What became of it, of the first one that was not done where there is one.
     pub outcome: CommandOutcome,
 }
 

@@ -137,10 +137,11 @@ impl Gateway {
         let Some(command) = self.commands.handle_timeout(id, now.instant) else {
             return;
         };
-        let (origin, device, requested) = (command.origin, command.device, command.requested());
+        let (origin, device, done) = (command.origin, command.device, command.done);
+        let requested = command.requested();
         let response = command::response(&outcome, &command.reached());
         self.timers.set(Timer::Command(id), self.commands.due(id));
-        self.audit(id, origin, device, requested, outcome);
+        self.audit(id, origin, device, requested, done, outcome);
         self.answer(origin, response, now);
     }
 
@@ -160,7 +161,7 @@ impl Gateway {
         match self.send_command(id, Origin::Local, place, &writes, wish, now) {
             Ok(()) => Ok(id),
             Err(outcome) => {
-                self.audit(id, Origin::Local, place, writes, outcome.clone());
+                self.audit(id, Origin::Local, place, writes, 0, outcome.clone());
                 Err(CommandError::Refused(outcome))
             }
         }
@@ -274,7 +275,8 @@ impl Gateway {
     fn finish(&mut self, id: CommandId, command: &Command, outcome: CommandOutcome, now: Now) {
         self.timers.set(Timer::Command(id), None);
         let response = command::response(&outcome, &command.reached());
-        self.audit(id, command.origin, command.device, command.requested(), outcome);
+        let (origin, device, done) = (command.origin, command.device, command.done);
+        self.audit(id, origin, device, command.requested(), done, outcome);
         if !command.answered {
             self.answer(command.origin, response, now);
         }
@@ -290,7 +292,7 @@ impl Gateway {
         now: Now,
     ) {
         let response = command::response(&outcome, "");
-        self.audit(id, origin, device, writes, outcome);
+        self.audit(id, origin, device, writes, 0, outcome);
         self.answer(origin, response, now);
     }
 
@@ -300,6 +302,7 @@ impl Gateway {
         origin: Origin,
         device: usize,
         writes: Vec<(Path, Value)>,
+        done: usize,
         outcome: CommandOutcome,
     ) {
         let origin = match origin {
@@ -318,6 +321,7 @@ impl Gateway {
             origin,
             device,
             writes,
+            done,
             outcome,
         }));
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coap_lite::RequestType;
 use lwm2m_client::Timestamp;
 use lwm2m_client::object::Model;
 
 use super::server::{Answer, Got, TestServer};
+use super::wire::{Destination, Wire};
 use crate::profile::Profile;
 use crate::{
     AccountConfig, CabinetConfig, Config, Delivery, DeviceConfig, Downlink, EndpointId, Event, Frame,
@@ -27,6 +28,8 @@ pub(crate) struct TestCabinet {
     pub(crate) interests: Vec<(u16, u64)>,
     /// Everything that came out, as text.
     pub(crate) transcript: Vec<String>,
+    /// What is under way between gateway and server, where that takes time.
+    pub(crate) wire: Option<Wire>,
 }
 
 /// Returns the configuration of a device at a unit of the only bus.
@@ -92,6 +95,7 @@ impl TestCabinet {
             events: Vec::new(),
             interests: Vec::new(),
             transcript: Vec::new(),
+            wire: None,
         };
         cabinet.settle();
         cabinet
@@ -101,8 +105,16 @@ impl TestCabinet {
     pub(crate) fn run_ms(&mut self, ms: u64) {
         self.settle();
         let end = self.now.instant + Duration::from_millis(ms);
-        while let Some(due) = self.gateway.poll_timeout().filter(|due| *due <= end) {
+        while let Some(due) = self.next_due().filter(|due| *due <= end) {
             self.advance(due.max(self.now.instant) - self.now.instant);
+            let arrived = self
+                .wire
+                .as_mut()
+                .map(|wire| wire.arrived(due))
+                .unwrap_or_default();
+            for (to, datagram) in arrived {
+                self.arrive(to, &datagram);
+            }
             self.gateway.handle_timeout(self.now);
             self.settle();
         }
@@ -227,15 +239,36 @@ impl TestCabinet {
             self.transcript.push(format!("{output:?}"));
             match output {
                 Output::Transmit { endpoint, datagram } if self.is_connected => {
-                    for answer in self.server.handle(endpoint, &datagram) {
-                        self.gateway.handle_datagram(endpoint, &answer, self.now);
-                    }
+                    self.carry(Destination::Server(endpoint), datagram);
                 }
                 Output::Transmit { .. } => {}
                 Output::Downlink(downlink) => self.downlinks.push(downlink),
                 Output::Interest { point, every_ms, .. } => self.interests.push((point.0, every_ms)),
                 Output::Event(event) => self.events.push(event),
             }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let wire = self.wire.as_ref().and_then(Wire::next);
+        [self.gateway.poll_timeout(), wire].into_iter().flatten().min()
+    }
+
+    fn carry(&mut self, to: Destination, datagram: Vec<u8>) {
+        match &mut self.wire {
+            Some(wire) => wire.carry(to, datagram, self.now.instant),
+            None => self.arrive(to, &datagram),
+        }
+    }
+
+    fn arrive(&mut self, to: Destination, datagram: &[u8]) {
+        match to {
+            Destination::Server(from) => {
+                for answer in self.server.handle(from, datagram) {
+                    self.carry(Destination::Gateway(from), answer);
+                }
+            }
+            Destination::Gateway(endpoint) => self.gateway.handle_datagram(endpoint, datagram, self.now),
         }
     }
 

@@ -3,6 +3,7 @@
 mod cabinet;
 mod profile;
 mod server;
+mod wire;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use lwm2m_client::object::ObjectTable;
 pub(crate) use cabinet::{TestCabinet, device, one_server};
 pub(crate) use profile::{ABSENT, IMPOSSIBLE, Meter, Relay, coils, confirmed, point, words};
 pub(crate) use server::Got;
+pub(crate) use wire::Wire;
 
 use crate::Now;
 

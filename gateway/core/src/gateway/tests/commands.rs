@@ -251,6 +251,11 @@ fn the_rest_of_a_write_is_not_sent_after_its_sender_was_told_that_it_failed() {
     assert_eq!(cabinet.answer().code, "5.04");
     cabinet.deliver(confirmed(0, true));
     assert_eq!(cabinet.downlinks.len(), 0);
+    let last = cabinet.outcomes().pop().unwrap();
+    assert_eq!(
+        (last.writes.len(), last.done, last.outcome),
+        (2, 1, CommandOutcome::Expired)
+    );
 }
 
 #[test]

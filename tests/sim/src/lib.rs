@@ -13,7 +13,9 @@
 //! | [`modbus_unit`] | Modbus units with registers whose values move |
 //! | [`serial_line`] | several units on one line, with pacing and faults |
 //! | [`server`] | an LwM2M server |
+//! | [`cabinet`] | all of it around the gateway's engines, in one loop |
 
+pub mod cabinet;
 pub mod clock;
 pub mod limits;
 pub mod modbus_unit;

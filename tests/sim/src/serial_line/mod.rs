@@ -37,6 +37,8 @@ pub struct Line {
     start: Instant,
     randomness: StdRng,
     units: BTreeMap<u8, (Unit, Faults)>,
+    /// When each unit has worked off what it was asked: it answers in the order in which it was asked.
+    busy_until: BTreeMap<u8, Instant>,
     /// What the client has sent since the last silence, and when that silence begins to count as the frame's end.
     hearing: Vec<u8>,
     frame_end: Instant,
@@ -55,6 +57,7 @@ impl Line {
             start,
             randomness: StdRng::seed_from_u64(seed),
             units: BTreeMap::new(),
+            busy_until: BTreeMap::new(),
             hearing: Vec::new(),
             frame_end: start,
             replies: BTreeMap::new(),
@@ -167,10 +170,11 @@ impl Line {
         self.counters.requests += 1;
         let fault = faults.next(elapsed, &mut self.randomness);
         self.counters.faults += u64::from(fault.is_some());
+        let busy_until = self.busy_until.entry(unit.address()).or_insert(at);
         for (delay, bytes) in fault::replies(fault, unit, pdu, elapsed, &mut self.randomness) {
-            let due = at + unit.turnaround() + delay;
+            *busy_until = (*busy_until).max(at + unit.turnaround() + delay);
             self.order += 1;
-            self.replies.insert((due, self.order), bytes);
+            self.replies.insert((*busy_until, self.order), bytes);
         }
     }
 
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn each_fault_spoils_the_reply_in_its_way() {
         let good = reply(Faults::none());
-        assert_eq!(reply(Faults::always(Fault::Silent)), []);
+        assert!(reply(Faults::always(Fault::Silent)).is_empty());
         assert_eq!(
             reply(Faults::always(Fault::Duplicated)),
             [good.clone(), good.clone()].concat()
@@ -293,6 +297,22 @@ mod tests {
         let bytes: Vec<u8> = arrived.into_iter().flat_map(|(_, bytes)| bytes).collect();
         assert_eq!(bytes.len(), 18);
         assert!(rtu::open(&bytes[..9]).is_some() && rtu::open(&bytes[9..]).is_some());
+    }
+
+    #[test]
+    fn a_unit_answers_in_the_order_in_which_it_was_asked() {
+        let start = Instant::now();
+        let mut line = line(start);
+        line.set_faults(
+            1,
+            Faults::script([Some(Fault::Late(Duration::from_secs(3))), None]),
+        );
+        line.handle_bytes(&rtu::frame(1, &READ_VOLTAGE), start);
+        let second = rtu::frame(1, &[0x04, 0x00, 0x06, 0x00, 0x04]);
+        let arrived = ask(&mut line, &second, start + Duration::from_secs(1));
+        let bytes: Vec<u8> = arrived.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        assert_eq!(rtu::open(&bytes[..9]).unwrap().1[1], 4);
+        assert_eq!(rtu::open(&bytes[9..]).unwrap().1[1], 8);
     }
 
     #[test]

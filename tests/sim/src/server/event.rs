@@ -83,6 +83,21 @@ pub enum Event {
 }
 
 impl Event {
+    /// Returns the client that this is about.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Registered(view) | Self::Updated(view) => Some(&view.endpoint),
+            Self::Deregistered { endpoint }
+            | Self::Expired { endpoint }
+            | Self::Received { endpoint, .. }
+            | Self::ObservationEnded { endpoint, .. }
+            | Self::Undecodable { endpoint, .. }
+            | Self::Finished { endpoint, .. } => Some(endpoint),
+            Self::Refused { endpoint, .. } => endpoint.as_deref(),
+            Self::Malformed { .. } => None,
+        }
+    }
+
     /// Returns the values that arrived, and in which way, where this is what happened.
     pub fn received(&self) -> Option<(&Origin, &[ReceivedValue])> {
         if let Self::Received { origin, values, .. } = self {

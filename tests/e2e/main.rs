@@ -1,0 +1,14 @@
+//! Whole-gateway runs in simulated time: one file a flow.
+//!
+//! The units, the line, the network and the server are those of `ucifi-sim`; everything between is the gateway's own.
+
+mod a_bad_network_only_takes_time;
+mod a_meter_poll_becomes_readings;
+mod a_silent_unit_costs_its_own_share_only;
+mod a_write_switches_a_relay;
+mod each_model_has_its_versions_and_units;
+mod hostile_datagrams_change_nothing;
+mod spoilt_replies_never_become_values;
+mod the_server_forgets_or_falls_silent;
+
+mod meter;

@@ -1,0 +1,218 @@
+//! What a simulated cabinet is made of.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use lwm2m_client::Timestamp;
+use lwm2m_client::object::{EnablerVersion, Model, ObjectTable};
+use ucifi_adapters::modbus::{self, BusConfig, Framing, UnitConfig, Writes};
+use ucifi_core::{
+    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, Gateway, Link, Profile, Topology,
+};
+use ucifi_profiles::{Catalogue, CompiledProfile};
+
+use super::{Cabinet, Trace};
+use crate::clock::Clock;
+use crate::modbus_unit::Unit;
+use crate::network::{Conditions, Network};
+use crate::serial_line::Line;
+use crate::server::{LwM2mServer, Transmission};
+
+/// Where the server is.
+pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 5683);
+
+/// The name of every simulated cabinet.
+pub(super) const NAME: &str = "cab-17";
+
+const BUS: &str = "rs485-1";
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17));
+const FIRST_PORT: u16 = 40_000;
+
+/// Read once for all cabinets of a process.
+static STOCK: LazyLock<(Arc<ObjectTable>, Catalogue)> = LazyLock::new(|| {
+    let table = ObjectTable::builtin();
+    let catalogue = Catalogue::stock(&table);
+    (Arc::new(table), catalogue)
+});
+
+/// A cabinet to be built.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed of everything that is random.
+    pub seed: u64,
+    /// The model of the server's account.
+    pub model: Model,
+    /// How the network treats datagrams.
+    pub conditions: Conditions,
+    /// The speed of the line, at 8N1.
+    pub baud: u32,
+    /// The lifetime of the registrations.
+    pub lifetime_secs: u32,
+    /// Whether readings are sent by Send.
+    pub send: bool,
+    /// Whether commands may be sent over the bus.
+    pub writes: Writes,
+    /// What the wall clock says at the start.
+    pub wall: Option<Timestamp>,
+    devices: Vec<(String, String, Unit)>,
+}
+
+impl Plan {
+    /// Begins with an empty cabinet at 9600 baud, a good network, the newest model, Send, and a clock that is set.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            model: Model::Y2026,
+            conditions: Conditions::good(),
+            baud: 9600,
+            lifetime_secs: 300,
+            send: true,
+            writes: Writes::Allow,
+            // 2026-07-01T00:00:00Z
+            wall: Some(Timestamp::from_unix_ms(1_782_864_000_000)),
+            devices: Vec::new(),
+        }
+    }
+
+    /// Adds a device: its id, its profile, and the unit that it is on the line.
+    #[must_use]
+    pub fn with(mut self, id: &str, profile: &str, unit: Unit) -> Self {
+        self.devices.push((id.to_owned(), profile.to_owned(), unit));
+        self
+    }
+
+    /// Adds a meter, Eastron SDM630.
+    #[must_use]
+    pub fn with_meter(self, id: &str, address: u8) -> Self {
+        self.with(id, "eastron.sdm630", Unit::sdm630(address))
+    }
+
+    /// Adds a relay board, Waveshare with eight channels.
+    #[must_use]
+    pub fn with_relays(self, id: &str, address: u8) -> Self {
+        self.with(id, "waveshare.relay-8ch", Unit::relay_board(address))
+    }
+
+    /// Builds the cabinet and opens its bus.
+    ///
+    /// # Panics
+    /// When the plan names a profile that is none, or two devices the same.
+    pub fn build(self) -> Cabinet {
+        let (table, catalogue) = &*STOCK;
+        let mut clock = Clock::new();
+        if let Some(wall) = self.wall {
+            clock.set_wall(wall);
+        }
+        let now = clock.now();
+        let config = self.config(catalogue);
+        let gateway =
+            Gateway::new(config, Arc::clone(table), self.seed, now).expect("the plan is one that can be");
+        let server = LwM2mServer::new(
+            Arc::clone(table),
+            Transmission::default(),
+            self.seed.wrapping_add(1),
+        );
+        let start = clock.origin();
+        let line = Line::new(self.baud, 10, self.seed.wrapping_add(2), start);
+        let bus = modbus::Client::new(self.bus(), self.units(catalogue), self.seed, start);
+        let units = self.devices.into_iter().map(|(_, _, unit)| unit);
+        let mut cabinet = Cabinet {
+            gateway,
+            bus: bus.expect("the plan is one that can be"),
+            line: units.fold(line, Line::with_unit),
+            network: Network::new(self.conditions, self.seed.wrapping_add(3), start),
+            server,
+            trace: Trace::new(),
+            events: Vec::new(),
+            server_events: Vec::new(),
+            finished: BTreeMap::new(),
+            clock,
+        };
+        cabinet.connect();
+        cabinet
+    }
+
+    fn config(&self, catalogue: &Catalogue) -> Config {
+        let devices = self.devices.iter().map(|(id, profile, unit)| DeviceConfig {
+            id: id.as_str().into(),
+            label: "".into(),
+            serial: "".into(),
+            profile: find(catalogue, profile),
+            link: Link::Modbus {
+                bus: BUS.into(),
+                unit: unit.address(),
+            },
+            endpoint: None,
+            intervals: BTreeMap::new(),
+        });
+        Config {
+            name: NAME.into(),
+            cabinet: CabinetConfig::default(),
+            accounts: vec![self.account()],
+            devices: devices.collect(),
+            answer_within_ms: 4_000,
+        }
+    }
+
+    fn account(&self) -> AccountConfig {
+        AccountConfig {
+            name: "city".into(),
+            server_uri: format!("coap://{SERVER}").into(),
+            short_server_id: 1,
+            model: self.model,
+            topology: Topology::EndpointPerDevice,
+            lifetime_secs: self.lifetime_secs,
+            version: EnablerVersion::V1_1,
+            default_pmin_secs: None,
+            default_pmax_secs: None,
+            notification_storing: true,
+            confirmable_notifications: false,
+            registrations_per_sec: 10,
+            send: self.send,
+        }
+    }
+
+    fn bus(&self) -> BusConfig {
+        let framing = Framing::Rtu {
+            baud: self.baud,
+            bits_per_char: 10,
+        };
+        BusConfig {
+            name: BUS.into(),
+            framing,
+            writes: self.writes,
+        }
+    }
+
+    fn units(&self, catalogue: &Catalogue) -> Vec<UnitConfig> {
+        let devices = self.devices.iter();
+        devices
+            .map(|(_, profile, unit)| {
+                let profile = find(catalogue, profile);
+                let (points, limits) = profile.register_reads().expect("the device is one for Modbus");
+                UnitConfig {
+                    unit: unit.address(),
+                    points: points.to_vec(),
+                    limits: limits.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn find(catalogue: &Catalogue, profile: &str) -> Arc<CompiledProfile> {
+    Arc::clone(catalogue.find(profile).expect("the profile is in stock"))
+}
+
+/// Returns where an endpoint of the gateway is: each has a port of its own.
+pub(super) fn address_of(endpoint: EndpointId) -> SocketAddr {
+    let number = u16::try_from(endpoint.0).expect("a simulated cabinet is small");
+    SocketAddr::new(GATEWAY, FIRST_PORT + number)
+}
+
+/// Returns which endpoint is at an address.
+pub(super) fn endpoint_at(address: SocketAddr) -> Option<EndpointId> {
+    let number = address.port().checked_sub(FIRST_PORT)?;
+    (address.ip() == GATEWAY).then(|| EndpointId(u32::from(number)))
+}

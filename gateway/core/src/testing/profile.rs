@@ -99,6 +99,16 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// Returns a meter that derives other values.
+    pub(crate) fn deriving(derivations: Vec<Derivation>) -> Self {
+        Self {
+            derivations,
+            ..Self::new()
+        }
+    }
+}
+
 impl Profile for Meter {
     fn id(&self) -> &str {
         "example.m6"

@@ -67,6 +67,20 @@ fn an_interval_for_a_point_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_profile_that_fills_what_no_object_has_is_named() {
+    let text = error(|config| {
+        let derivation = crate::profile::Derivation {
+            target: "/3421/0/999".parse().unwrap(),
+            rule: crate::profile::Rule::Same,
+            sources: vec!["/3421/0/16".parse().unwrap()],
+            quality: crate::Quality::Good,
+        };
+        config.devices[0].profile = Arc::new(Meter::deriving(vec![derivation]));
+    });
+    assert!(text.contains("example.m6 of meter-1 fills /3421/0/999"), "{text}");
+}
+
+#[test]
 fn more_endpoints_than_one_gateway_serves_are_refused() {
     let mut config = one_server(Model::Y2026, vec![device("meter-1", 1, Meter::new())]);
     let account = config.accounts.remove(0);

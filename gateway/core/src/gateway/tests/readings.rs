@@ -261,6 +261,40 @@ fn a_server_that_refuses_a_send_gets_it_again() {
 }
 
 #[test]
+fn a_reading_that_the_server_refuses_for_good_is_set_aside_and_told() {
+    let mut cabinet = meter();
+    cabinet.sent();
+    cabinet
+        .server
+        .send_answers
+        .extend([ResponseType::BadRequest, ResponseType::BadRequest]);
+    cabinet.uplink(1, words(1, &[20]));
+    cabinet.run_ms(10_000);
+    assert_eq!(
+        cabinet.sent(),
+        [["/3421/0/6 2"], ["/3421/0/6 2"]],
+        "once more after the Update"
+    );
+    let set_aside = cabinet.events.iter().any(|event| {
+        matches!(
+            event,
+            Event::ReadingsDropped {
+                count: 1,
+                reason: DropReason::Poison,
+                ..
+            }
+        )
+    });
+    assert!(set_aside);
+    cabinet.uplink(1, words(1, &[21]));
+    assert_eq!(
+        cabinet.sent(),
+        [["/3421/0/6 2.1"]],
+        "what comes after it goes as ever"
+    );
+}
+
+#[test]
 fn an_observed_resource_notifies_when_the_frame_comes_that_saw_the_change() {
     let mut cabinet = meter();
     let observe = cabinet.server.observe("/3421/0/6");

@@ -1,9 +1,12 @@
 //! One device: its frames become values with time and quality, and it is known which of them are news.
 
+mod derivations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use derivations::{Derived, derivations};
 use lwm2m_client::object::{ObjectTable, ResourceDefinition};
 use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Timestamp, Value, ValueType};
 
@@ -12,7 +15,7 @@ use crate::derive::derive;
 use crate::field::{Frame, Link, PointId, Reachability};
 use crate::output::Event;
 use crate::point::PointState;
-use crate::profile::{Decoded, PointClass, Profile, Rule};
+use crate::profile::{Decoded, PointClass, Profile};
 use crate::reading::Quality;
 use crate::tree::{Held, Key, Tree};
 
@@ -50,14 +53,6 @@ pub(crate) struct Traffic {
     pub(crate) refused: u64,
     /// How many values that cannot be.
     pub(crate) faults: u64,
-}
-
-struct Derived {
-    target: Key,
-    value_type: ValueType,
-    rule: Rule,
-    sources: Vec<Key>,
-    quality: Quality,
 }
 
 /// What a frame, a time-out or a command changed in a device.
@@ -442,123 +437,5 @@ fn points(
     (0..).zip(profile.points()).map(state).collect()
 }
 
-fn derivations(profile: &dyn Profile, table: &ObjectTable) -> Result<Vec<Derived>, UnknownResource> {
-    let derived = |derivation: &crate::profile::Derivation| {
-        let typed = canonical(table, derivation.target).and_then(|(key, d)| Some((key, d.value_type?)));
-        let (target, value_type) = typed.ok_or(UnknownResource(derivation.target))?;
-        let source = |path: &Path| {
-            let (key, _) = canonical(table, *path).ok_or(UnknownResource(*path))?;
-            Ok(key)
-        };
-        Ok(Derived {
-            target,
-            value_type,
-            rule: derivation.rule,
-            sources: derivation.sources.iter().map(source).collect::<Result<_, _>>()?,
-            quality: derivation.quality,
-        })
-    };
-    let all: Result<Vec<Derived>, _> = profile.derivations().iter().map(derived).collect();
-    Ok(in_order(all?))
-}
-
-/// Puts a derivation after those that it builds on; what goes in a circle comes last, as it was.
-fn in_order(mut rest: Vec<Derived>) -> Vec<Derived> {
-    let mut ordered = Vec::new();
-    loop {
-        let targets: BTreeSet<Key> = rest.iter().map(|derived| derived.target).collect();
-        let builds_on_rest =
-            |derived: &Derived| derived.sources.iter().any(|source| targets.contains(source));
-        let (later, next): (Vec<_>, Vec<_>) = rest.into_iter().partition(builds_on_rest);
-        if next.is_empty() {
-            ordered.extend(later);
-            return ordered;
-        }
-        ordered.extend(next);
-        rest = later;
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::Derivation;
-    use crate::testing::{self, Meter, words};
-
-    fn derivation(target: &str, rule: Rule, sources: &[&str]) -> Derivation {
-        Derivation {
-            target: target.parse().unwrap(),
-            rule,
-            sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
-            quality: Quality::Derived,
-        }
-    }
-
-    fn device(derivations: Vec<Derivation>) -> Result<Device, UnknownResource> {
-        let profile = Arc::new(Meter::deriving(derivations));
-        Device::new(
-            "m".into(),
-            "".into(),
-            profile,
-            None,
-            &BTreeMap::new(),
-            &testing::table(),
-        )
-    }
-
-    fn held(device: &Device, path: &str) -> Option<(Value, Quality)> {
-        let held = device
-            .tree
-            .get(crate::tree::key(path.parse().unwrap()).unwrap())?;
-        Some((held.value.clone(), held.quality))
-    }
-
-    #[test]
-    fn a_derivation_may_build_on_one_that_stands_after_it() {
-        let mut device = device(vec![
-            derivation("/3421/0/23", Rule::Sum, &["/3421/0/22", "/3421/0/16"]),
-            derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"]),
-        ])
-        .unwrap();
-        let news = device.handle_frame(&words(2, &[340]), testing::start());
-        assert_eq!(
-            held(&device, "/3421/0/23"),
-            Some((Value::Float(68.0), Quality::Derived))
-        );
-        assert_eq!(news.values.len(), 3, "what is derived from news is news");
-    }
-
-    #[test]
-    fn derivations_in_a_circle_come_to_an_end() {
-        let mut device = device(vec![
-            derivation("/3421/0/22", Rule::Sum, &["/3421/0/23", "/3421/0/16"]),
-            derivation("/3421/0/23", Rule::Same, &["/3421/0/22"]),
-        ])
-        .unwrap();
-        device.handle_frame(&words(2, &[340]), testing::start());
-        assert_eq!(
-            held(&device, "/3421/0/22"),
-            None,
-            "one of its sources never has a value"
-        );
-    }
-
-    #[test]
-    fn what_is_derived_from_a_fault_is_no_better() {
-        let mut device = device(vec![derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"])]).unwrap();
-        device.handle_frame(&words(2, &[340]), testing::start());
-        device.handle_frame(&words(2, &[testing::IMPOSSIBLE]), testing::start());
-        assert_eq!(
-            held(&device, "/3421/0/22"),
-            Some((Value::Float(34.0), Quality::Fault))
-        );
-    }
-
-    #[test]
-    fn a_resource_that_the_registry_does_not_know_is_named() {
-        let error = device(vec![derivation("/3421/0/999", Rule::Same, &["/3421/0/16"])]).err();
-        assert_eq!(error, Some(UnknownResource(Path::resource(3421, 0, 999))));
-        let error = device(vec![derivation("/3421/0/22", Rule::Same, &["/3440/0/1"])]).err();
-        assert_eq!(error, Some(UnknownResource(Path::resource(3440, 0, 1))));
-    }
-}
+mod tests;

@@ -1,0 +1,80 @@
+use super::*;
+use crate::profile::{Derivation, Rule};
+use crate::testing::{self, Meter, words};
+
+fn derivation(target: &str, rule: Rule, sources: &[&str]) -> Derivation {
+    Derivation {
+        target: target.parse().unwrap(),
+        rule,
+        sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
+        quality: Quality::Derived,
+    }
+}
+
+fn device(derivations: Vec<Derivation>) -> Result<Device, UnknownResource> {
+    let profile = Arc::new(Meter::deriving(derivations));
+    Device::new(
+        "m".into(),
+        "".into(),
+        profile,
+        None,
+        &BTreeMap::new(),
+        &testing::table(),
+    )
+}
+
+fn held(device: &Device, path: &str) -> Option<(Value, Quality)> {
+    let held = device
+        .tree
+        .get(crate::tree::key(path.parse().unwrap()).unwrap())?;
+    Some((held.value.clone(), held.quality))
+}
+
+#[test]
+fn a_derivation_may_build_on_one_that_stands_after_it() {
+    let mut device = device(vec![
+        derivation("/3421/0/23", Rule::Sum, &["/3421/0/22", "/3421/0/16"]),
+        derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"]),
+    ])
+    .unwrap();
+    let news = device.handle_frame(&words(2, &[340]), testing::start());
+    assert_eq!(
+        held(&device, "/3421/0/23"),
+        Some((Value::Float(68.0), Quality::Derived))
+    );
+    assert_eq!(news.values.len(), 3, "what is derived from news is news");
+}
+
+#[test]
+fn derivations_in_a_circle_come_to_an_end() {
+    let mut device = device(vec![
+        derivation("/3421/0/22", Rule::Sum, &["/3421/0/23", "/3421/0/16"]),
+        derivation("/3421/0/23", Rule::Same, &["/3421/0/22"]),
+    ])
+    .unwrap();
+    device.handle_frame(&words(2, &[340]), testing::start());
+    assert_eq!(
+        held(&device, "/3421/0/22"),
+        None,
+        "one of its sources never has a value"
+    );
+}
+
+#[test]
+fn what_is_derived_from_a_fault_is_no_better() {
+    let mut device = device(vec![derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"])]).unwrap();
+    device.handle_frame(&words(2, &[340]), testing::start());
+    device.handle_frame(&words(2, &[testing::IMPOSSIBLE]), testing::start());
+    assert_eq!(
+        held(&device, "/3421/0/22"),
+        Some((Value::Float(34.0), Quality::Fault))
+    );
+}
+
+#[test]
+fn a_resource_that_the_registry_does_not_know_is_named() {
+    let error = device(vec![derivation("/3421/0/999", Rule::Same, &["/3421/0/16"])]).err();
+    assert_eq!(error, Some(UnknownResource(Path::resource(3421, 0, 999))));
+    let error = device(vec![derivation("/3421/0/22", Rule::Same, &["/3440/0/1"])]).err();
+    assert_eq!(error, Some(UnknownResource(Path::resource(3440, 0, 1))));
+}

@@ -158,7 +158,9 @@ impl Endpoint {
 
     /// Offers the next readings to the client; says how many had to be dropped, and why.
     pub(crate) fn flush(&mut self, now: Instant) -> Option<(usize, DropReason)> {
-        if !self.sends || self.client.state() != RegistrationState::Registered {
+        // A server refuses readings of an instance that it has not been told of, so the listing goes first.
+        let listing_first = self.listing_due.is_some();
+        if !self.sends || listing_first || self.client.state() != RegistrationState::Registered {
             return None;
         }
         let mut poison = 0;

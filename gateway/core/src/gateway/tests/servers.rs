@@ -47,6 +47,19 @@ fn endpoints_register_one_after_the_other_at_the_pace_of_the_account() {
 }
 
 #[test]
+fn readings_of_a_new_instance_wait_until_the_server_has_been_told_of_it() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(1_000);
+    cabinet.server.got.clear();
+    cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    cabinet.run_ms(1_000);
+    let place = |what: fn(&Got) -> bool| cabinet.server.got.iter().position(|(_, got)| what(got)).unwrap();
+    let update = place(|got| matches!(got, Got::Update { .. }));
+    let send = place(|got| matches!(got, Got::Send(_)));
+    assert!(update < send, "{:?}", cabinet.server.got);
+}
+
+#[test]
 fn every_device_and_the_cabinet_say_who_they_are() {
     let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
     cabinet.run_ms(1_000);

@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod exit;
 mod hex;
 pub mod limits;

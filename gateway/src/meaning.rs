@@ -301,13 +301,7 @@ fn warnings(configuration: &Configuration, buses: &[BusMeaning]) -> Vec<String> 
 
 /// A device that can be switched, on a bus where nothing may be, is rarely what is meant.
 fn denied_commands(bus: &Bus, configuration: &Configuration) -> Option<String> {
-    let takes_commands = |device: &&Device| {
-        device
-            .profile
-            .points()
-            .iter()
-            .any(|point| device.profile.commands(point.path))
-    };
+    let takes_commands = |device: &&Device| device.profile.command_paths().next().is_some();
     let ids: Vec<&str> = devices_on(bus, configuration)
         .filter(takes_commands)
         .map(|d| &*d.id)

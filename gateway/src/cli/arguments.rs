@@ -47,6 +47,9 @@ pub(super) enum Command {
     /// LwM2M objects: which there are, and what is in them
     #[command(subcommand)]
     Objects(ObjectsCommand),
+    /// Show the gateway at work between simulated devices and a simulated server
+    #[cfg(feature = "demo")]
+    Demo(DemoOptions),
 }
 
 #[derive(Debug, Args)]
@@ -170,4 +173,15 @@ pub(super) enum ObjectsCommand {
         #[arg(long)]
         model: Model,
     },
+}
+/// What the demo does.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub struct DemoOptions {
+    /// How long it runs
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    pub(crate) seconds: u64,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }

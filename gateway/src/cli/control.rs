@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::arguments::{ClientOptions, DeregisterOptions, ExecOptions, ReadOptions, WriteOptions};
+use super::number;
 use super::output::answer;
 use super::table::{Align, Table};
 use crate::config::{DEFAULT_SOCKET, Sources, read as read_configuration};
@@ -220,7 +221,8 @@ fn plain(value: &Json) -> String {
         Json::Null => "-".to_owned(),
         Json::String(text) if text.is_empty() => "-".to_owned(),
         Json::String(text) => text.clone(),
-        Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => value.to_string(),
+        Json::Number(number) => number::text(number),
+        Json::Bool(_) | Json::Array(_) | Json::Object(_) => value.to_string(),
     }
 }
 

@@ -3,13 +3,16 @@
 mod arguments;
 mod check;
 mod control;
+pub(crate) mod number;
 mod objects;
-mod output;
+pub(crate) mod output;
 mod profile;
 mod run;
-mod table;
+pub(crate) mod table;
 
 pub use arguments::Arguments;
+#[cfg(feature = "demo")]
+pub use arguments::DemoOptions;
 
 use std::process::ExitCode;
 
@@ -56,5 +59,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Deregister(options) => control::deregister(&config, &options),
         Command::Profile(command) => profile::profile(&config, command),
         Command::Objects(command) => objects::objects(&config, command),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => crate::demo::demo(&options, log.as_deref().unwrap_or("error")),
     }
 }

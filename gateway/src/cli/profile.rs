@@ -12,6 +12,7 @@ use ucifi_profiles::{Catalogue, CompiledProfile, TestOutcome, compile, open_exch
 
 use super::arguments::ProfileCommand;
 use super::check::invalid;
+use super::number;
 use super::output::{answer, complain, print};
 use super::table::{Align, Table};
 use crate::config::{Sources, beside, read_file};
@@ -255,7 +256,7 @@ fn decode(catalogue: &Catalogue, id: &str, hex: &str, json: bool) -> Result<(), 
 
 fn shown(decoded: &Decoded) -> String {
     match decoded {
-        Decoded::Value(value) => value.to_string(),
+        Decoded::Value(value) => number::of_value(value),
         Decoded::Absent => "absent".to_owned(),
         Decoded::Fault(reason) => format!("fault: {reason}"),
     }

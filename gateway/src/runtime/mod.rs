@@ -26,6 +26,8 @@ use crate::control::{Call, Reply, Request};
 use crate::limits::CONTROL_CALLS;
 use engine::{Engine, Order};
 
+#[cfg(feature = "demo")]
+pub(crate) use answers::plain_json;
 pub use engine::StartError;
 
 /// What comes in from the world.

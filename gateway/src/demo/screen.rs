@@ -1,0 +1,227 @@
+//! The demo on a terminal, in a file, or as JSON.
+
+use std::io::{IsTerminal, stdout};
+use std::net::SocketAddr;
+
+use serde_json::json;
+
+use super::view::{News, Seen, Switched, View};
+use crate::cli::number;
+use crate::cli::output::print;
+use crate::cli::table::{Align, Table};
+use crate::exit::Failure;
+use crate::runtime::plain_json;
+
+/// Values shown of one client on a terminal: a meter has more than a screen has lines.
+const SHOWN_VALUES: usize = 12;
+
+/// Messages shown on a terminal.
+const SHOWN_MESSAGES: usize = 5;
+
+/// How the demo is shown.
+pub(super) struct Screen {
+    kind: Kind,
+    port: String,
+    server: SocketAddr,
+    messages: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One JSON object a line.
+    Json,
+    /// One line for each thing that happens.
+    Lines,
+    /// A page that is drawn anew.
+    Page,
+}
+
+impl Screen {
+    /// Chooses a page for a terminal, lines for anything else.
+    pub(super) fn new(json: bool, port: &str, server: SocketAddr) -> Self {
+        let kind = match (json, stdout().is_terminal()) {
+            (true, _) => Kind::Json,
+            (false, true) => Kind::Page,
+            (false, false) => Kind::Lines,
+        };
+        Self {
+            kind,
+            port: port.to_owned(),
+            server,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Says what is connected to what.
+    pub(super) fn begin(&mut self) -> Result<(), Failure> {
+        match self.kind {
+            Kind::Json => {
+                line(&json!({ "event": "started", "port": self.port, "server": self.server.to_string() }))
+            }
+            Kind::Lines => print(&format!("{}\n", self.heading())),
+            Kind::Page => Ok(()),
+        }
+    }
+
+    /// Tells what is new.
+    pub(super) fn tell(&mut self, news: &[News]) -> Result<(), Failure> {
+        for one in news {
+            match self.kind {
+                Kind::Json => line(&json_of(one))?,
+                Kind::Lines => print(&format!("{}\n", text_of(one)))?,
+                Kind::Page => self.keep(one),
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the page anew, where there is one.
+    pub(super) fn draw(&self, view: &View) -> Result<(), Failure> {
+        match self.kind {
+            Kind::Json | Kind::Lines => Ok(()),
+            Kind::Page => print(&format!("\x1b[H\x1b[2J{}", self.page(view))),
+        }
+    }
+
+    /// Says how it ended.
+    pub(super) fn finish(&self, view: &View, outcome: &Result<(), String>) -> Result<(), Failure> {
+        let clients: Vec<&str> = view.clients().collect();
+        let values: usize = clients.iter().map(|client| view.values(client).count()).sum();
+        let switched = view.switched().len();
+        match self.kind {
+            Kind::Json => line(&json!({
+                "event": "finished",
+                "ok": outcome.is_ok(),
+                "reason": outcome.as_ref().err(),
+                "clients": clients,
+                "values": values,
+                "switched": switched,
+            })),
+            Kind::Lines | Kind::Page => {
+                self.draw(view)?;
+                print(&format!(
+                    "\nthe server saw {} clients and {values} values; a relay was switched {switched} times, each time \
+                     read back from the board\n",
+                    clients.len()
+                ))
+            }
+        }
+    }
+
+    fn keep(&mut self, news: &News) {
+        match news {
+            News::Value { .. } => {}
+            News::Listed { .. } | News::Switched(_) | News::Trouble(_) => {
+                self.messages.push(text_of(news));
+                let excess = self.messages.len().saturating_sub(SHOWN_MESSAGES);
+                self.messages.drain(..excess);
+            }
+        }
+    }
+
+    fn heading(&self) -> String {
+        format!(
+            "meter and relay board on {} at 9600 baud -> ucifi-gateway -> LwM2M server on {}",
+            self.port, self.server
+        )
+    }
+
+    fn page(&self, view: &View) -> String {
+        let mut page = format!("{}\n{} s\n", self.heading(), view.elapsed().as_secs());
+        for client in view.clients() {
+            let count = view.values(client).count();
+            if count == 0 {
+                continue;
+            }
+            let mut table = Table::new(&[
+                ("path", Align::Left),
+                ("value", Align::Right),
+                ("unit", Align::Left),
+                ("age", Align::Right),
+                ("resource", Align::Left),
+            ]);
+            for (path, seen) in view.values(client).take(SHOWN_VALUES) {
+                let age = format!("{:.1} s", seen.at.elapsed().as_secs_f64());
+                table.row(vec![
+                    path.to_string(),
+                    shown(seen),
+                    seen.unit.clone(),
+                    age,
+                    seen.name.clone(),
+                ]);
+            }
+            let more = count.saturating_sub(SHOWN_VALUES);
+            let more = if more > 0 {
+                format!("and {more} more\n")
+            } else {
+                String::new()
+            };
+            page.push_str(&format!("\n{client}\n{table}{more}"));
+        }
+        format!("{page}\n{}\n", self.messages.join("\n"))
+    }
+}
+
+fn line(value: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{value}\n"))
+}
+
+fn shown(seen: &Seen) -> String {
+    number::of_value(&seen.value)
+}
+
+fn text_of(news: &News) -> String {
+    match news {
+        News::Listed { endpoint, instances } => {
+            let instances: Vec<String> = instances.iter().map(ToString::to_string).collect();
+            format!("registered  {endpoint}: {}", instances.join(" "))
+        }
+        News::Value { endpoint, path, seen } => format!(
+            "value       {endpoint} {path} {} = {} {}",
+            seen.name,
+            shown(seen),
+            seen.unit
+        )
+        .trim_end()
+        .to_owned(),
+        News::Switched(Switched {
+            relay,
+            on,
+            answered_within,
+        }) => format!(
+            "switched    relay {relay} {} by an LwM2M Write, answered after {} ms; the board's coil and the value read by \
+             the server agree",
+            if *on { "on" } else { "off" },
+            answered_within.as_millis()
+        ),
+        News::Trouble(reason) => format!("trouble     {reason}"),
+    }
+}
+
+fn json_of(news: &News) -> serde_json::Value {
+    match news {
+        News::Listed { endpoint, instances } => {
+            let instances: Vec<String> = instances.iter().map(ToString::to_string).collect();
+            json!({ "event": "registered", "endpoint": endpoint, "instances": instances })
+        }
+        News::Value { endpoint, path, seen } => json!({
+            "event": "value",
+            "endpoint": endpoint,
+            "path": path.to_string(),
+            "name": seen.name,
+            "value": plain_json(&seen.value),
+            "unit": seen.unit,
+        }),
+        News::Switched(Switched {
+            relay,
+            on,
+            answered_within,
+        }) => json!({
+            "event": "switched",
+            "relay": relay,
+            "on": on,
+            "answered_ms": answered_within.as_secs_f64() * 1_000.0,
+        }),
+        News::Trouble(reason) => json!({ "event": "trouble", "reason": reason }),
+    }
+}

@@ -1,0 +1,296 @@
+//! `run`: the daemon between a pseudo-terminal and a server on loopback, asked over its control socket.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lwm2m_client::Path;
+use lwm2m_client::object::ObjectTable;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use ucifi_core::field::Table;
+use ucifi_sim::modbus_unit::Unit;
+use ucifi_sim::serial_line::{Line, pty};
+use ucifi_sim::server::io::{Running, start};
+use ucifi_sim::server::{Event, LwM2mServer, Transmission};
+
+use crate::{code, path_of, program, stderr, stdout};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon with its surroundings.
+struct Site {
+    folder: TempDir,
+    line: pty::Running,
+    server: Running,
+    daemon: Child,
+    log: BufReader<ChildStderr>,
+    runtime: Runtime,
+}
+
+impl Site {
+    fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (line, server) = runtime.block_on(async {
+            let line = Line::new(9600, 10, 1, Instant::now())
+                .with_unit(Unit::sdm630(1))
+                .with_unit(Unit::relay_board(2));
+            let objects = Arc::new(ObjectTable::builtin());
+            let server = LwM2mServer::new(objects, Transmission::default(), 1);
+            let server = start(([127, 0, 0, 1], 0).into(), server).await.unwrap();
+            (pty::start(line).unwrap(), server)
+        });
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("gateway.toml"),
+            configuration(&folder, &line, &server),
+        )
+        .unwrap();
+        let mut daemon = program(&["run", "--config", path_of(&folder.path().join("gateway.toml"))])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(daemon.stderr.take().unwrap());
+        Self {
+            folder,
+            line,
+            server,
+            daemon,
+            log,
+            runtime,
+        }
+    }
+
+    /// Waits until something happens at the server.
+    fn wait_for(&mut self, what: impl Fn(&Event) -> bool) {
+        let events = &mut self.server.events;
+        let happened = async {
+            while let Some(event) = events.recv().await {
+                if what(&event) {
+                    return;
+                }
+            }
+            panic!("the server has stopped");
+        };
+        let in_time = async { tokio::time::timeout(PATIENCE, happened).await };
+        self.runtime.block_on(in_time).unwrap();
+    }
+
+    /// Waits until the server has got a value.
+    fn wait_for_value(&mut self, path: Path) {
+        self.wait_for(|event| {
+            let Event::Received { values, .. } = event else {
+                return false;
+            };
+            values.iter().any(|value| value.path == path)
+        });
+    }
+
+    /// Waits for a line in the log.
+    fn wait_for_log(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(
+                self.log.read_line(&mut line).unwrap(),
+                0,
+                "the log ended without {text:?}"
+            );
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
+        let socket = self.socket();
+        let output = program(arguments)
+            .args(["--socket", path_of(&socket)])
+            .output()
+            .unwrap();
+        (code(&output), stdout(&output), stderr(&output))
+    }
+
+    fn ask_json(&self, arguments: &[&str]) -> Json {
+        let (code, said, complained) = self.ask(&[arguments, &["--json"]].concat());
+        assert_eq!(code, 0, "{complained}");
+        serde_json::from_str(&said).unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+
+    fn coil(&self, coil: u16) -> Option<bool> {
+        let look = move |line: &mut Line| line.unit(2)?.registers().bit(Table::Coils, coil);
+        self.runtime.block_on(self.line.handle.with(look)).flatten()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.daemon.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends the daemon and returns its exit status.
+    fn terminate(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.daemon.wait().unwrap().code()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // After a failed assertion the daemon would live on; one that has ended cannot be killed.
+        self.daemon.kill().ok();
+        self.daemon.wait().ok();
+    }
+}
+
+fn configuration(folder: &TempDir, line: &pty::Running, server: &Running) -> String {
+    format!(
+        r#"[gateway]
+name = "cab-1"
+control_socket = "{socket}"
+
+[[server]]
+name = "test"
+uri = "coap://{server}"
+
+[[bus]]
+name = "rs485-1"
+port = "{port}"
+writes = "allow"
+
+[[device]]
+id = "meter"
+profile = "eastron.sdm630"
+bus = "rs485-1"
+unit = 1
+label = "Feeder A"
+
+[[device]]
+id = "relays"
+profile = "waveshare.relay-8ch"
+bus = "rs485-1"
+unit = 2
+"#,
+        socket = path_of(&folder.path().join("control.sock")),
+        server = server.address,
+        port = line.path,
+    )
+}
+
+#[test]
+fn a_meter_is_read_and_a_relay_is_switched_over_the_control_socket() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    site.wait_for_value(Path::resource(3413, 0, 2));
+
+    let status = site.ask_json(&["status"]);
+    let states: Vec<&str> = status["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|e| e["state"].as_str())
+        .collect();
+    assert_eq!(states, ["registered"; 3]);
+    assert_eq!(status["buses"][0]["state"], "open");
+
+    let read = site.ask_json(&["read", "meter", "u_l1"]);
+    let value = &read["values"][0];
+    assert_eq!(
+        (value["path"].as_str(), value["unit"].as_str()),
+        (Some("/3421/0/1"), Some("V"))
+    );
+    assert!(
+        (225.0..235.0).contains(&value["value"].as_f64().unwrap()),
+        "{value}"
+    );
+    assert_eq!(value["quality"], "good");
+    let (_, table, _) = site.ask(&["read", "meter", "/3421/0"]);
+    assert!(table.starts_with("NAME"), "{table}");
+
+    assert_eq!(site.coil(0), Some(false));
+    let (code, said, complained) = site.ask(&["write", "relays", "/3413/0/3", "100"]);
+    assert_eq!(code, 0, "{complained}");
+    assert!(said.contains("read back"), "{said}");
+    assert_eq!(site.coil(0), Some(true));
+    let level = site.ask_json(&["read", "relays", "/3413/0/2"]);
+    assert_eq!(level["values"][0]["value"], 100);
+
+    assert_eq!(site.terminate(), Some(0));
+    assert!(!site.socket().exists());
+}
+
+#[test]
+fn what_cannot_be_done_has_its_exit_status_and_a_reason() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3413, 0, 2));
+    let rows: [(&[&str], i32, &str); 6] = [
+        (&["read", "metre"], 7, "did you mean \"meter\""),
+        (&["read", "meter", "u_l9"], 7, "did you mean \"u_l"),
+        (&["write", "relays", "/3413/0/3", "50"], 5, "/3413/0/3"),
+        (
+            &["write", "relays", "/3413/0/3", "bright"],
+            5,
+            "expected an integer",
+        ),
+        (&["write", "relays", "/3413/0/2", "100"], 5, "/3413/0/2"),
+        (&["write", "relays", "/3413/0", "100"], 2, "no resource"),
+    ];
+    for (arguments, status, reason) in rows {
+        let (code, _, complained) = site.ask(arguments);
+        assert_eq!(code, status, "{arguments:?}: {complained}");
+        assert!(complained.contains(reason), "{arguments:?}: {complained}");
+    }
+    assert_eq!(site.coil(0), Some(false));
+    assert_eq!(site.terminate(), Some(0));
+}
+
+#[test]
+fn a_stop_keeps_the_registrations_and_deregister_ends_them() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    let (code, said, _) = site.ask(&["deregister", "meter"]);
+    assert_eq!((code, said.as_str()), (0, "leaving: cab-1-meter\n"));
+    site.wait_for(|event| matches!(event, Event::Deregistered { endpoint } if endpoint == "cab-1-meter"));
+    assert_eq!(site.terminate(), Some(0));
+    let clients = site.runtime.block_on(site.server.handle.clients()).unwrap();
+    let names: Vec<&str> = clients.iter().map(|client| client.endpoint.as_str()).collect();
+    assert_eq!(names, ["cab-1", "cab-1-relays"]);
+}
+
+#[test]
+fn a_reload_applies_what_is_right_and_survives_what_is_wrong() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    let file = site.folder.path().join("gateway.toml");
+    let before = fs::read_to_string(&file).unwrap();
+
+    fs::write(&file, before.replace("eastron.sdm630", "eastron.sdm631")).unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for_log("there is no profile \"eastron.sdm631\"");
+    site.wait_for_log("going on with the old one");
+    assert_eq!(
+        site.ask_json(&["devices"])["devices"].as_array().unwrap().len(),
+        3
+    );
+
+    let without_relays = before
+        .split("[[device]]")
+        .take(2)
+        .collect::<Vec<_>>()
+        .join("[[device]]");
+    fs::write(&file, without_relays).unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for(|event| matches!(event, Event::Deregistered { endpoint } if endpoint == "cab-1-relays"));
+    site.wait_for_log("the new configuration is in force");
+    assert_eq!(
+        site.ask_json(&["devices"])["devices"].as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(site.terminate(), Some(0));
+}

@@ -1,0 +1,96 @@
+//! `profile`: profiles are listed, checked, tested, and decode frames.
+
+use std::fs;
+
+use crate::{code, path_of, run, stderr, stdout};
+
+const BROKEN: &str = r#"schema = 1
+id = "acme.meter"
+version = "1.0.0"
+status = "finished"
+source = ["the maker's manual"]
+
+[identity]
+manufacturer = "Acme"
+model = "M1"
+device_type = "meter"
+
+[modbus]
+base = 0
+tabel = "input"
+order = "ABDC"
+
+[points]
+u = { at = 0, type = "f31", unit = "V", path = "/3421/0/1" }
+i = { at = 2, type = "f32", unit = "V", path = "/3421/0/6" }
+"#;
+
+#[test]
+fn the_mistakes_of_a_profile_are_named_with_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("meter.toml");
+    fs::write(&file, BROKEN).unwrap();
+    let output = run(&["profile", "check", path_of(&file)]);
+    assert_eq!(code(&output), 3);
+    let said = stderr(&output);
+    for line in [4, 14, 15, 18, 19] {
+        assert!(
+            said.contains(&format!("meter.toml:{line}:")),
+            "line {line} in {said}"
+        );
+    }
+}
+
+#[test]
+fn stock_profiles_are_listed_and_pass_their_golden_frames() {
+    let listed = run(&["profile", "list", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&listed)).unwrap();
+    let ids: Vec<&str> = value
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|profile| profile["id"].as_str())
+        .collect();
+    for id in ["eastron.sdm120", "eastron.sdm630", "waveshare.relay-8ch"] {
+        assert!(ids.contains(&id), "{ids:?}");
+    }
+    let tested = run(&["profile", "test"]);
+    assert_eq!(code(&tested), 0, "{}", stdout(&tested));
+}
+
+#[test]
+fn a_captured_exchange_is_decoded() {
+    // mbmd, issue 89: L1 active power of an SDM630.
+    let output = run(&[
+        "profile",
+        "decode",
+        "eastron.sdm630",
+        "01 04 00 0c 00 02 b1 c8",
+        "01 04 04 41 fa 17 7c c1 98",
+    ]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        "NAME  PATH           VALUE  UNIT\np_l1  /3421/0/23  31.26147  W\n"
+    );
+}
+
+#[test]
+fn an_exchange_with_a_wrong_checksum_is_refused() {
+    let output = run(&[
+        "profile",
+        "decode",
+        "eastron.sdm630",
+        "0104000c0002b1c8",
+        "01040441fa177cc199",
+    ]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("CRC"), "{}", stderr(&output));
+    let unknown = run(&["profile", "decode", "eastron.sdm63", "0104000c0002b1c8"]);
+    assert_eq!(code(&unknown), 7);
+    assert!(
+        stderr(&unknown).contains("did you mean eastron.sdm630"),
+        "{}",
+        stderr(&unknown)
+    );
+}

@@ -200,9 +200,10 @@ impl Device {
         news
     }
 
-    /// Takes what the link says of the device; says whether that is a change.
+    /// Takes what the link says of the device; says whether it answers now and did not before, or the other way round.
     pub(crate) fn handle_reachability(&mut self, reachability: Reachability, at: Now) -> (bool, News) {
-        let changed = self.reachability.as_ref() != Some(&reachability);
+        let answers = |reachability: &Reachability| *reachability == Reachability::Reachable;
+        let changed = self.reachability.as_ref().map(answers) != Some(answers(&reachability));
         let news = match &reachability {
             Reachability::Reachable => News::default(),
             // Nothing is measured any more: a silent device is as good as stale at once.

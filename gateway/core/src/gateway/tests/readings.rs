@@ -98,7 +98,7 @@ fn a_value_older_than_twice_its_interval_is_stale_until_it_is_measured_again() {
 fn a_device_that_does_not_answer_is_stale_at_once_and_told() {
     let mut cabinet = meter();
     let silent = Reachability::Unreachable("no answer to 3 requests".to_owned());
-    cabinet.reachability(1, silent.clone());
+    cabinet.reachability(1, Reachability::Unreachable("no answer to 1 request".to_owned()));
     cabinet.reachability(1, silent);
     assert_eq!(cabinet.read(METER, "/3421/0/6042"), ok("2"));
     let status = &cabinet.gateway.devices(cabinet.now)[1];

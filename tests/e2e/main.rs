@@ -3,6 +3,7 @@
 //! The units, the line, the network and the server are those of `ucifi-sim`; everything between is the gateway's own.
 
 mod a_bad_network_only_takes_time;
+mod a_clock_is_set_late_or_jumps;
 mod a_meter_poll_becomes_readings;
 mod a_silent_unit_costs_its_own_share_only;
 mod a_write_switches_a_relay;

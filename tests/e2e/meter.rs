@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_core::field::Table;
-use ucifi_sim::cabinet::{Arrival, Cabinet, endpoint_of};
-
-/// When every run starts: 2026-07-01T00:00:00Z.
-const START_MS: i64 = 1_782_864_000_000;
+use ucifi_sim::cabinet::{Arrival, Cabinet, START, endpoint_of};
 
 /// From the measuring to the last byte of the answer it takes at most so long: the time-out of the profile, and the
 /// longest answer at 9600 baud.
@@ -80,7 +77,8 @@ fn shown(cabinet: &Cabinet, unit: u8, register: u16, at: Duration) -> (f64, f64)
 }
 
 fn since_start(time: Timestamp) -> Duration {
-    let elapsed = u64::try_from(time.unix_ms() - START_MS).expect("nothing is measured before the start");
+    let elapsed =
+        u64::try_from(time.unix_ms() - START.unix_ms()).expect("nothing is measured before the start");
     // The time was rounded down to a millisecond.
     Duration::from_millis(elapsed + 1)
 }

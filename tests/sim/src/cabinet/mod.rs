@@ -6,7 +6,7 @@
 mod plan;
 mod trace;
 
-pub use plan::{Plan, SERVER};
+pub use plan::{Plan, SERVER, START};
 pub use trace::Trace;
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lwm2m_client::{Path, Value};
+use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_adapters::modbus;
 use ucifi_core::{CommandError, CommandId, EndpointId, Gateway, Link, Now, Output, Quality};
 
@@ -65,7 +65,7 @@ impl Cabinet {
         self.clock.elapsed()
     }
 
-    /// Returns the clock, to set or move the wall clock.
+    /// Returns the gateway's clock, to set or move its wall clock; the server's is always right.
     pub const fn clock_mut(&mut self) -> &mut Clock {
         &mut self.clock
     }
@@ -211,6 +211,16 @@ impl Cabinet {
         self.settle();
     }
 
+    /// What the server's clocks say.
+    fn server_now(&self) -> Now {
+        let elapsed_ms = i64::try_from(self.clock.elapsed().as_millis()).expect("no run takes so long");
+        let wall = Timestamp::from_unix_ms(START.unix_ms() + elapsed_ms);
+        Now {
+            instant: self.clock.now().instant,
+            wall: Some(wall),
+        }
+    }
+
     fn next_due(&self) -> Option<Instant> {
         let times = [
             self.gateway.poll_timeout(),
@@ -242,7 +252,7 @@ impl Cabinet {
     fn take_datagrams(&mut self, now: Now) {
         while let Some(Datagram { from, to, bytes }) = self.network.poll_datagram(now.instant) {
             if to == SERVER {
-                self.server.handle_datagram(from, &bytes, now);
+                self.server.handle_datagram(from, &bytes, self.server_now());
             } else if let Some(endpoint) = plan::endpoint_at(to) {
                 self.gateway.handle_datagram(endpoint, &bytes, now);
             }
@@ -265,7 +275,7 @@ impl Cabinet {
             self.gateway.handle_timeout(now);
         }
         if self.server.poll_timeout().is_some_and(|due| due <= now.instant) {
-            self.server.handle_timeout(now);
+            self.server.handle_timeout(self.server_now());
         }
     }
 

@@ -22,6 +22,9 @@ use crate::server::{LwM2mServer, Transmission};
 /// Where the server is.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 5683);
 
+/// What the server's wall clock says when a run starts: 2026-07-01T00:00:00Z.
+pub const START: Timestamp = Timestamp::from_unix_ms(1_782_864_000_000);
+
 /// The name of every simulated cabinet.
 pub(super) const NAME: &str = "cab-17";
 
@@ -53,7 +56,7 @@ pub struct Plan {
     pub send: bool,
     /// Whether commands may be sent over the bus.
     pub writes: Writes,
-    /// What the wall clock says at the start.
+    /// What the gateway's wall clock says at the start; none where it is not set.
     pub wall: Option<Timestamp>,
     devices: Vec<(String, String, Unit)>,
 }
@@ -69,8 +72,7 @@ impl Plan {
             lifetime_secs: 300,
             send: true,
             writes: Writes::Allow,
-            // 2026-07-01T00:00:00Z
-            wall: Some(Timestamp::from_unix_ms(1_782_864_000_000)),
+            wall: Some(START),
             devices: Vec::new(),
         }
     }

@@ -195,6 +195,9 @@ impl LwM2mServer {
 
     /// Asks for the observations that every client gets, where it offers what is to be observed.
     fn observe_as_usual(&mut self, from: SocketAddr, now: Instant) {
+        if self.manners.observe.is_empty() {
+            return;
+        }
         let Some(view) = self
             .registrations
             .at_address(from)

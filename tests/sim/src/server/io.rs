@@ -181,3 +181,64 @@ fn now() -> Now {
         wall,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lwm2m_client::object::ObjectTable;
+
+    use super::*;
+    use crate::server::{Code, Transmission};
+
+    const REGISTER: &[u8] = b"\x41\x02\x00\x01\x07\xb2rd\x11\x28\x37ep=lamp\x05lt=60\x09lwm2m=1.1\xff</3/0>";
+
+    async fn receive(socket: &UdpSocket) -> Vec<u8> {
+        let mut buffer = [0; 1500];
+        let received = tokio::time::timeout(Duration::from_secs(10), socket.recv(&mut buffer));
+        let length = received.await.expect("the server says something").unwrap();
+        buffer[..length].to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_client_registers_over_a_socket_and_is_asked() {
+        let server = LwM2mServer::new(Arc::new(ObjectTable::builtin()), Transmission::default(), 1);
+        let mut running = start("127.0.0.1:0".parse().unwrap(), server).await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(running.address).await.unwrap();
+        socket.send(REGISTER).await.unwrap();
+        assert_eq!(receive(&socket).await, b"\x61\x41\x00\x01\x07\x82rd\x02r1");
+        assert!(matches!(running.events.recv().await, Some(Event::Registered(_))));
+        assert_eq!(running.handle.clients().await.unwrap()[0].endpoint, "lamp");
+
+        let handle = running.handle.clone();
+        let path = "/3/0/0".parse().unwrap();
+        let asked = tokio::spawn(async move {
+            handle
+                .request("lamp", ServerRequest::Read { path, accept: None })
+                .await
+        });
+        let request = receive(&socket).await;
+        assert_eq!(request[..2], [0x44, 0x01]);
+        let answer = [&[0x64, 0x45], &request[2..8], b"\xc0\xffLamps & Sons"].concat();
+        socket.send(&answer).await.unwrap();
+        let answer = asked.await.unwrap().unwrap();
+        assert_eq!(
+            (answer.code, answer.text().as_str()),
+            (Code::CONTENT, "Lamps & Sons")
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_a_client_that_is_not_there_is_told_so() {
+        let server = LwM2mServer::new(Arc::new(ObjectTable::builtin()), Transmission::default(), 1);
+        let running = start("127.0.0.1:0".parse().unwrap(), server).await.unwrap();
+        let path = "/3/0/0".parse().unwrap();
+        let outcome = running
+            .handle
+            .request("lamp", ServerRequest::Read { path, accept: None })
+            .await;
+        assert_eq!(outcome, Err(RequestFailure::NotRegistered("lamp".to_owned())));
+    }
+}

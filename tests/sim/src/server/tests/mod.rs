@@ -1,5 +1,6 @@
 //! The server against the client of `lwm2m-client`.
 
+mod bounds;
 mod rig;
 
 use std::time::Duration;

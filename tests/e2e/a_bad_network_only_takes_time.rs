@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ucifi_core::Event;
 use ucifi_sim::cabinet::{Cabinet, Plan, endpoint_of};
 use ucifi_sim::network::Conditions;
 use ucifi_sim::server::Origin;
@@ -23,7 +22,7 @@ fn run(seed: u64, conditions: Conditions) -> Cabinet {
     cabinet
 }
 
-/// Checks that each reading that a device owed has arrived or is accounted for.
+/// Checks that each reading that a device owed has arrived, or waits for its turn.
 fn check_accounts(cabinet: &Cabinet, device: &str) {
     let endpoint = endpoint_of(device);
     let endpoints = cabinet.gateway().endpoints();
@@ -36,16 +35,7 @@ fn check_accounts(cabinet: &Cabinet, device: &str) {
     let distinct: BTreeSet<_> = sent
         .map(|arrival| (arrival.received.path, arrival.received.time))
         .collect();
-    let told = cabinet.events().iter().map(|(_, event)| {
-        if let Event::ReadingsDropped { endpoint, count, .. } = event
-            && *endpoint == status.id
-        {
-            *count as u64
-        } else {
-            0
-        }
-    });
-    assert_eq!(status.dropped, told.sum::<u64>(), "{device}");
+    assert_eq!(status.dropped, 0, "{device}");
     assert!(
         status.queued <= 8,
         "{device}: {} wait although the network is good",

@@ -7,7 +7,7 @@ use ucifi_core::Quality;
 use ucifi_core::field::Table;
 use ucifi_sim::cabinet::{Cabinet, Plan};
 use ucifi_sim::modbus_unit::{Signal, Unit};
-use ucifi_sim::server::{Code, Origin, ServerRequest, content_format};
+use ucifi_sim::server::{Code, Event, Origin, ServerRequest, content_format};
 
 use crate::meter;
 
@@ -27,6 +27,9 @@ fn every_value_that_is_sent_was_shown_by_the_meter_at_the_time_that_comes_with_i
     let mut cabinet = Plan::new(1).with_meter("meter-1", 3).build();
     cabinet.run_for(SECOND * 300);
     assert!(meter::check_arrivals(&cabinet, "meter-1", 3) > 300);
+    // The server knows an object before it gets values of it, and so it never refuses any.
+    let refused = cabinet.server_events().iter().filter(|(_, event)| matches!(event, Event::Refused { .. }));
+    assert_eq!(refused.count(), 0);
 }
 
 #[test]

@@ -20,25 +20,18 @@ from pymodbus.server import ModbusSerialServer
 SERVER_FAILURE = 4
 
 
-class Coils(ModbusSequentialDataBlock):
+class Board(ModbusSlaveContext):
     """Eight coils that can be told to refuse a write."""
 
     def __init__(self):
-        super().__init__(1, [False] * 8)
+        bits = [False] * 8
+        super().__init__(co=ModbusSequentialDataBlock(1, list(bits)), di=ModbusSequentialDataBlock(1, list(bits)))
         self.refuse_writes = False
 
-    def setValues(self, address, values):
+    def setValues(self, fc_as_hex, address, values):
         if self.refuse_writes:
             return SERVER_FAILURE
-        return super().setValues(address, values)
-
-
-def board():
-    return ModbusSlaveContext(co=Coils(), di=ModbusSequentialDataBlock(1, [False] * 8))
-
-
-def coils(context, unit):
-    return context[unit].store["c"]
+        return super().setValues(fc_as_hex, address, values)
 
 
 def serve(context, request):
@@ -47,10 +40,10 @@ def serve(context, request):
         context[change["unit"]].setValues(4, change["address"], change["words"])
         return {"done": True}
     if "coils" in request:
-        block = coils(context, request["coils"]["unit"])
-        return {"coils": [bool(bit) for bit in block.getValues(1, 8)]}
+        bits = context[request["coils"]["unit"]].getValues(1, 0, 8)
+        return {"coils": [bool(bit) for bit in bits]}
     if "refuse" in request:
-        coils(context, request["refuse"]["unit"]).refuse_writes = True
+        context[request["refuse"]["unit"]].refuse_writes = True
         return {"done": True}
     if "silence" in request:
         del context[request["silence"]["unit"]]
@@ -60,7 +53,7 @@ def serve(context, request):
 
 async def main():
     meter = ModbusSlaveContext(ir=ModbusSequentialDataBlock(1, [0] * 512))
-    context = ModbusServerContext(slaves={1: meter, 2: board(), 3: board()}, single=False)
+    context = ModbusServerContext(slaves={1: meter, 2: Board(), 3: Board()}, single=False)
     server = ModbusSerialServer(
         context,
         framer=FramerType.RTU,

@@ -218,6 +218,8 @@ public final class LeshanPeer {
             Registration registration = server.getRegistrationService().getByEndpoint(endpoint);
             if (registration == null) {
                 answer.put("error", "no registration of " + endpoint);
+            } else if (request.path("op").asText().equals("registration")) {
+                answer.setAll(registrationEvent("registration", registration));
             } else {
                 carryOut(request, registration, answer);
             }

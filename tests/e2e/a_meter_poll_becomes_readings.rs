@@ -28,7 +28,10 @@ fn every_value_that_is_sent_was_shown_by_the_meter_at_the_time_that_comes_with_i
     cabinet.run_for(SECOND * 300);
     assert!(meter::check_arrivals(&cabinet, "meter-1", 3) > 300);
     // The server knows an object before it gets values of it, and so it never refuses any.
-    let refused = cabinet.server_events().iter().filter(|(_, event)| matches!(event, Event::Refused { .. }));
+    let refused = cabinet
+        .server_events()
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::Refused { .. }));
     assert_eq!(refused.count(), 0);
 }
 

@@ -9,7 +9,7 @@ use ucifi_adapters::modbus::Writes;
 use ucifi_core::field::Table;
 use ucifi_core::{CommandOutcome, Event};
 use ucifi_sim::cabinet::{Cabinet, Plan};
-use ucifi_sim::serial_line::{Fault, Faults};
+use ucifi_sim::serial_line::{Fault, Faults, Foreign};
 use ucifi_sim::server::{Answer, Code, ServerRequest, content_format};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -186,4 +186,42 @@ fn a_board_that_is_away_is_unavailable_and_the_server_is_told_for_how_long() {
     cabinet.line_mut().set_faults(UNIT, Faults::none());
     cabinet.run_for(SECOND * 90);
     assert_eq!(switch(&mut cabinet, 0, 100).code, Code::CHANGED);
+}
+
+#[test]
+fn over_a_bad_line_a_success_is_never_claimed_that_is_none() {
+    let faults = vec![
+        (0.03, Fault::Silent),
+        (0.03, Fault::Mute),
+        (0.03, Fault::Late(Duration::from_millis(700))),
+        (0.03, Fault::Foreign(Foreign::OtherFunction)),
+        (0.03, Fault::Corrupt),
+        (0.03, Fault::Truncated),
+        (0.03, Fault::Duplicated),
+    ];
+    let mut done = 0;
+    for seed in 1..=4 {
+        let mut cabinet = Plan::new(seed).with_relays("relays", UNIT).build();
+        cabinet.run_for(SECOND * 10);
+        cabinet
+            .line_mut()
+            .set_faults(UNIT, Faults::random(faults.clone()));
+        for round in 0..40 {
+            let (channel, on) = (round % 8, round / 8 % 2 == 0);
+            let answer = switch(&mut cabinet, channel, if on { 100 } else { 0 });
+            if answer.code == Code::CHANGED {
+                done += 1;
+                assert_eq!(coil(&cabinet, channel), on, "seed {seed}, round {round}");
+            } else {
+                assert_eq!(
+                    answer.code.class,
+                    5,
+                    "seed {seed}, round {round}: {}",
+                    answer.text()
+                );
+            }
+            cabinet.run_for(SECOND * 3);
+        }
+    }
+    assert!(done > 80, "only {done} of 160 were done");
 }

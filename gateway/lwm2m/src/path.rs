@@ -1,5 +1,6 @@
 //! Paths to objects, object instances, resources and resource instances (LwM2M Core 1.2, section 7.2).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -28,7 +29,7 @@ id!(ResourceInstanceId, "a resource instance");
 /// Where a request points: the root, an object, an object instance, a resource or a resource instance.
 ///
 /// Paths sort as a tree walk does: a node comes before what is below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
     /// `/`
     Root,
@@ -120,6 +121,26 @@ impl Path {
     }
 }
 
+impl Ord for Path {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |path: &Self| {
+            (
+                path.object_id(),
+                path.instance_id(),
+                path.resource_id(),
+                path.resource_instance_id(),
+            )
+        };
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Path {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let segments = self.segments();
@@ -188,6 +209,15 @@ mod tests {
         ] {
             assert!(text.parse::<Path>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn paths_sort_as_a_tree_walk_does() {
+        let walk = [
+            "/", "/3", "/3/0", "/3/0/6", "/3/0/6/0", "/3/0/6/1", "/3/0/7", "/3/1", "/4",
+        ];
+        let paths: Vec<Path> = walk.iter().map(|text| text.parse().unwrap()).collect();
+        assert!(paths.is_sorted());
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn devices(config: &Config, table: &ObjectTable) -> Result<Vec<Device>, ConfigEr
         let (profile, link) = (Arc::clone(&device.profile), Some(device.link.clone()));
         let mut built = Device::new(id, label, profile, link, &device.intervals, table)
             .map_err(|error| unknown_resource(device, error))?;
-        identity::fill(&mut built, &device.serial, "", table);
+        identity::fill(&mut built, &device.serial, "", true, table);
         devices.push(built);
     }
     Ok(devices)
@@ -174,6 +174,7 @@ fn cabinet(config: &Config, table: &ObjectTable) -> Result<Device, ConfigError> 
         &mut cabinet,
         &config.cabinet.serial,
         &config.cabinet.firmware_version,
+        false,
         table,
     );
     Ok(cabinet)

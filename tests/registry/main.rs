@@ -16,9 +16,14 @@ fn registry() -> PathBuf {
 
 /// Reads a table as rows of named fields.
 fn table(name: &str) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(registry().join(name)).unwrap();
+    let text = fs::read_to_string(registry().join(name)).expect("the published registry is well formed");
     let mut lines = text.lines();
-    let header: Vec<String> = lines.next().unwrap().split('\t').map(str::to_owned).collect();
+    let header: Vec<String> = lines
+        .next()
+        .expect("the published registry is well formed")
+        .split('\t')
+        .map(str::to_owned)
+        .collect();
     let row = |line: &str| {
         header
             .iter()
@@ -33,8 +38,14 @@ fn table(name: &str) -> Vec<BTreeMap<String, String>> {
 fn definitions(name: &str) -> BTreeMap<(ObjectId, Version), ObjectDefinition> {
     let mut objects = BTreeMap::new();
     for row in table(name) {
-        let id = ObjectId(row["object_id"].parse().unwrap());
-        let version = row["object_version"].parse().unwrap();
+        let id = ObjectId(
+            row["object_id"]
+                .parse()
+                .expect("the published registry is well formed"),
+        );
+        let version = row["object_version"]
+            .parse()
+            .expect("the published registry is well formed");
         let object = objects.entry((id, version)).or_insert_with(|| ObjectDefinition {
             id,
             name: row["object_name"].clone(),
@@ -63,12 +74,22 @@ fn resource(row: &BTreeMap<String, String>) -> ResourceDefinition {
     };
     let value_type = text("type");
     ResourceDefinition {
-        id: ResourceId(row["resource_id"].parse().unwrap()),
+        id: ResourceId(
+            row["resource_id"]
+                .parse()
+                .expect("the published registry is well formed"),
+        ),
         name: row["resource_name"].clone(),
-        operations: text("operations").parse().unwrap(),
+        operations: text("operations")
+            .parse()
+            .expect("the published registry is well formed"),
         multiple: row["multiple"] == "1",
         mandatory: row["mandatory"] == "1",
-        value_type: (!value_type.is_empty()).then(|| value_type.parse::<ValueType>().unwrap()),
+        value_type: (!value_type.is_empty()).then(|| {
+            value_type
+                .parse::<ValueType>()
+                .expect("the published registry is well formed")
+        }),
         range: row["range_enumeration"].clone(),
         unit: row["units"].clone(),
     }
@@ -93,9 +114,19 @@ fn the_newest_version_of_each_object_is_the_registrys() {
     let newest = definitions("objects.tsv");
     assert_eq!(built_in.objects().count(), newest.len());
     for ((object, version), _) in newest {
-        assert_eq!(built_in.latest(object).unwrap().version, version, "/{object}");
         assert_eq!(
-            built_in.in_model(object, Model::Y2026).unwrap().version,
+            built_in
+                .latest(object)
+                .expect("the published registry is well formed")
+                .version,
+            version,
+            "/{object}"
+        );
+        assert_eq!(
+            built_in
+                .in_model(object, Model::Y2026)
+                .expect("the published registry is well formed")
+                .version,
             version,
             "/{object}"
         );
@@ -106,7 +137,11 @@ fn the_newest_version_of_each_object_is_the_registrys() {
 fn each_model_has_the_versions_of_its_registry() {
     let built_in = ObjectTable::builtin();
     for row in table("versions.tsv") {
-        let object = ObjectId(row["object_id"].parse().unwrap());
+        let object = ObjectId(
+            row["object_id"]
+                .parse()
+                .expect("the published registry is well formed"),
+        );
         let version = |model| built_in.in_model(object, model).map(|d| d.version);
         let of_2024: Option<Version> = row["registry_2024-02-22"].parse().ok();
         assert_eq!(version(Model::Y2023), of_2024, "/{object}");
@@ -123,19 +158,22 @@ fn each_model_has_the_versions_of_its_registry() {
 fn the_published_files_read_as_the_table_has_them() {
     let built_in = ObjectTable::builtin();
     let mut files = 0;
-    for file in fs::read_dir(registry().join("xml")).unwrap() {
-        let path = file.unwrap().path();
+    for file in fs::read_dir(registry().join("xml")).expect("the published registry is well formed") {
+        let path = file.expect("the published registry is well formed").path();
         if path.extension().is_none_or(|e| e != "xml") {
             continue;
         }
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).expect("the published registry is well formed");
         let objects = xml::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let [object] = objects.as_slice() else {
             panic!("{}: one object a file", path.display())
         };
         assert_eq!(
             object,
-            built_in.latest(object.id).unwrap().as_ref(),
+            built_in
+                .latest(object.id)
+                .expect("the published registry is well formed")
+                .as_ref(),
             "{}",
             path.display()
         );

@@ -241,4 +241,17 @@ mod tests {
             .await;
         assert_eq!(outcome, Err(RequestFailure::NotRegistered("lamp".to_owned())));
     }
+
+    #[test]
+    fn no_more_events_wait_to_be_taken_than_the_bound_allows() {
+        let (outbox, mut events) = mpsc::channel(limits::MAX_EVENTS);
+        for _ in 0..limits::MAX_EVENTS + 5 {
+            let event = Event::Expired {
+                endpoint: "lamp".to_owned(),
+            };
+            tell(&mut Waiting::new(), &outbox, event);
+        }
+        let waiting = std::iter::from_fn(|| events.try_recv().ok()).count();
+        assert_eq!(waiting, limits::MAX_EVENTS);
+    }
 }

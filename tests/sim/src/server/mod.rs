@@ -4,6 +4,7 @@
 //! and knows no security and no bootstrap.
 
 mod coap;
+mod compose;
 pub mod event;
 mod inbound;
 pub mod io;

@@ -10,6 +10,7 @@ use super::table::{Align, Table};
 use crate::config::{Loaded, Sources, read};
 use crate::exit::{ExitStatus, Failure};
 use crate::meaning::{Meaning, meaning};
+use crate::runtime::rehearse;
 
 pub(super) fn check(config: &Path, json: bool) -> Result<(), Failure> {
     let loaded = match Sources::load(config).and_then(|sources| read(&sources)) {
@@ -24,6 +25,7 @@ pub(super) fn check(config: &Path, json: bool) -> Result<(), Failure> {
 }
 
 fn report(loaded: &Loaded, json: bool) -> Result<(), Failure> {
+    rehearse(loaded).map_err(|error| Failure::new(ExitStatus::Invalid, error.to_string()))?;
     let meaning = meaning(&loaded.configuration);
     if json {
         let value = json!({

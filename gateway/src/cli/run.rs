@@ -41,7 +41,8 @@ async fn daemon(config: PathBuf, mut sources: Sources, loaded: Loaded) -> Result
     let seed = OsRng
         .try_next_u64()
         .map_err(|error| failed(format!("the system has no random numbers: {error}")))?;
-    let running = runtime::start(loaded, seed).map_err(|error| failed(error.to_string()))?;
+    let running =
+        runtime::start(loaded, seed).map_err(|error| Failure::new(ExitStatus::Invalid, error.to_string()))?;
     let control = tokio::spawn(socket.serve(running.calls()));
     while signals.next().await == Wanted::Reload {
         sources = reload(&config, sources, &running).await;

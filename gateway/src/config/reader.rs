@@ -161,7 +161,7 @@ impl<'d> Reader<'d> {
         for (table, count) in self.servers.iter().zip(1..) {
             let section = self.section("server", "name", table);
             unique.check(&section, "name", "server");
-            servers.extend(server::read(&section, count));
+            servers.extend(server::read(&section, count, self.devices.len() + 1));
         }
         if self.servers.is_empty() {
             let message = "there is no [[server]]: nothing would be told to anybody";
@@ -185,12 +185,17 @@ impl<'d> Reader<'d> {
     }
 
     fn devices(&self, buses: &Buses, catalogue: &Catalogue) -> Vec<Device> {
-        let mut unique = Unique::default();
+        if let Some(excess) = self.devices.get(DEVICES) {
+            excess.error::<()>(format!("more than {DEVICES} devices"));
+            return Vec::new();
+        }
+        let (mut unique, mut endpoints) = (Unique::default(), Unique::default());
         let mut links: BTreeMap<Link, (Place, String)> = BTreeMap::new();
         let mut devices = Vec::new();
         for table in &self.devices {
             let section = self.section("device", "id", table);
             unique.check(&section, "id", "device");
+            endpoints.check(&section, "endpoint", "device");
             let Some(device) = device::read(&section, buses, catalogue) else {
                 continue;
             };
@@ -203,9 +208,6 @@ impl<'d> Reader<'d> {
                 links.insert(device.link.clone(), (place, device.id.to_string()));
             }
             devices.push(device);
-        }
-        if let Some(excess) = self.devices.get(DEVICES) {
-            excess.error::<()>(format!("more than {DEVICES} devices"));
         }
         devices
     }

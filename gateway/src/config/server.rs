@@ -97,7 +97,8 @@ fn split_port(text: &str) -> Option<(&str, u16)> {
     }
 }
 
-pub(super) fn read(section: &Section<'_>, count: u16) -> Option<Server> {
+/// Reads a server; `count` is its place among them, `endpoints` how many register at each.
+pub(super) fn read(section: &Section<'_>, count: u16, endpoints: usize) -> Option<Server> {
     let name = section.require("name").and_then(name_of);
     let uri = section.require("uri").and_then(uri_of);
     if let Some(item) = section.get("topology") {
@@ -123,7 +124,9 @@ pub(super) fn read(section: &Section<'_>, count: u16) -> Option<Server> {
         notification_storing: section.boolean("notification_storing", true),
         confirmable_notifications: section.boolean("confirmable_notifications", false),
         registrations_per_sec: section.integer("registrations_per_sec", 1..=1_000, 20),
-        local_ports: section.get("local_ports").and_then(ports_of),
+        local_ports: section
+            .get("local_ports")
+            .and_then(|item| ports_of(item, endpoints)),
     };
     section.finish();
     (name.is_some() && uri.is_some()).then_some(server)
@@ -165,7 +168,7 @@ fn version_of(item: Item<'_>) -> Option<EnablerVersion> {
     item.one_of(&[("1.0", EnablerVersion::V1_0), ("1.1", EnablerVersion::V1_1)])
 }
 
-fn ports_of(item: Item<'_>) -> Option<RangeInclusive<u16>> {
+fn ports_of(item: Item<'_>, endpoints: usize) -> Option<RangeInclusive<u16>> {
     let items = item.items()?;
     let [from, to] = items.as_slice() else {
         return item.error_with_help(
@@ -176,6 +179,18 @@ fn ports_of(item: Item<'_>) -> Option<RangeInclusive<u16>> {
     let (from, to) = (from.integer(1..=65_535)?, to.integer(1..=65_535)?);
     if from > to {
         return item.error("local_ports ends before it begins");
+    }
+    let ports = usize::from(to - from) + 1;
+    if ports < endpoints {
+        return item.error_with_help(
+            format!(
+                "local_ports has {ports} ports for {endpoints} endpoints: the devices and the cabinet itself"
+            ),
+            format!(
+                "as in local_ports = [{from}, {}]",
+                usize::from(from) + endpoints - 1
+            ),
+        );
     }
     Some(from..=to)
 }

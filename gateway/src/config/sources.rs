@@ -142,3 +142,52 @@ fn of_variable(variable: &str, reason: String) -> Diagnostic {
     )
     .with_help("as in UCIFI__GATEWAY__NAME or UCIFI__SERVER__<NAME>__URI")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(FILE_BYTES).unwrap();
+        assert!(read_file(&path).is_ok());
+        file.set_len(FILE_BYTES + 1).unwrap();
+        assert!(read_file(&path).unwrap_err().message.contains("longer than"));
+    }
+
+    #[test]
+    fn more_files_than_the_bound_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("devices.d");
+        fs::create_dir(&name).unwrap();
+        for number in 0..=FILES {
+            fs::File::create(name.join(format!("{number}.toml"))).unwrap();
+        }
+        let errors = beside(&folder.path().join("gateway.toml"), "devices.d", "toml").unwrap_err();
+        assert!(errors[0].message.contains("more than 4096 files"), "{errors:?}");
+    }
+
+    #[test]
+    fn files_are_read_in_the_order_of_their_names_and_others_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("conf.d");
+        fs::create_dir(&name).unwrap();
+        for file in ["20-b.toml", "10-a.toml", "README", "old.toml~"] {
+            fs::write(name.join(file), file).unwrap();
+        }
+        let files = beside(&folder.path().join("gateway.toml"), "conf.d", "toml").unwrap();
+        let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
+        assert_eq!(texts, ["10-a.toml", "20-b.toml"]);
+    }
+
+    #[test]
+    fn a_text_that_is_no_utf_8_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        fs::write(&path, [b'#', 0xff]).unwrap();
+        assert!(read_file(&path).unwrap_err().message.contains("no UTF-8"));
+    }
+}

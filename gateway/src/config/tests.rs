@@ -163,6 +163,31 @@ fn an_unknown_bus_and_an_unknown_point_are_told_with_the_nearest() {
 }
 
 #[test]
+fn local_ports_must_do_for_every_endpoint() {
+    let text = SITE.replace("192.0.2.1\"", "192.0.2.1\"\nlocal_ports = [57000, 57000]");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "gateway.toml:7:15: error: local_ports has 1 ports for 2 endpoints: the devices and the cabinet itself\n  \
+             help: as in local_ports = [57000, 57001]"
+        ]
+    );
+}
+
+#[test]
+fn more_devices_than_a_gateway_serves_are_refused() {
+    let many = "[[device]]\n".repeat(crate::limits::DEVICES + 1);
+    let found = complaints(&sources(&[
+        ("gateway.toml", SITE),
+        ("devices.d/many.toml", &many),
+    ]));
+    assert!(
+        found.iter().any(|line| line.contains("more than 10000 devices")),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_device_on_a_broken_bus_is_not_blamed() {
     let text = SITE.replace("/dev/ttyUSB0", "ttyUSB0");
     let found = mistakes(&text);

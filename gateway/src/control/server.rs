@@ -234,4 +234,44 @@ mod tests {
         drop(socket);
         assert!(!path.exists());
     }
+
+    #[test]
+    fn one_client_more_than_the_bound_waits_until_another_leaves() {
+        use std::os::unix::net::UnixStream as Client;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (calls, mut received) = mpsc::channel::<Call>(1);
+        let inside = runtime.enter();
+        let socket = ControlSocket::bind(&path).unwrap();
+        drop(inside);
+        runtime.spawn(socket.serve(calls));
+        runtime.spawn(async move {
+            while let Some(call) = received.recv().await {
+                call.reply.send(Reply::Ok(json!(true))).unwrap();
+            }
+        });
+        let ask = |client: &mut Client| client.write_all(b"{\"command\":\"status\"}\n").unwrap();
+        let hear = |client: &Client| {
+            let mut reply = String::new();
+            io::BufReader::new(client).read_line(&mut reply).map(|_| reply)
+        };
+        let mut clients: Vec<Client> = (0..=CONTROL_CLIENTS)
+            .map(|_| Client::connect(&path).unwrap())
+            .collect();
+        let mut last = clients.pop().unwrap();
+        for client in &mut clients {
+            ask(client);
+            assert_eq!(hear(client).unwrap(), "{\"ok\":true}\n");
+        }
+        ask(&mut last);
+        last.set_nonblocking(true).unwrap();
+        assert_eq!(hear(&last).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        last.set_nonblocking(false).unwrap();
+        clients.pop();
+        assert_eq!(hear(&last).unwrap(), "{\"ok\":true}\n");
+    }
 }

@@ -74,13 +74,7 @@ impl Buses {
     ) -> Result<Self, ConfigError> {
         let mut tasks = JoinSet::new();
         let mut buses = BTreeMap::new();
-        for (bus, place) in configuration.buses.iter().zip(1..) {
-            let units = configuration
-                .devices
-                .iter()
-                .filter_map(|device| unit_on(bus, device))
-                .collect();
-            let client = Client::new(engine_config(bus), units, seed.wrapping_add(place), now)?;
+        for (bus, client) in clients(configuration, seed, now)? {
             let (orders, taken) = mpsc::channel(BUS_ORDERS);
             let (events, told) = mpsc::channel(BUS_ORDERS);
             tasks.spawn(run(client, port(&bus.port), taken, events));
@@ -161,6 +155,29 @@ impl Buses {
         };
         self.buses.iter().map(one).collect()
     }
+}
+
+/// Makes the engine of every bus.
+///
+/// # Errors
+/// When the units of a bus cannot be polled as configured.
+pub(super) fn clients(
+    configuration: &Configuration,
+    seed: u64,
+    now: Instant,
+) -> Result<Vec<(&Bus, Client)>, ConfigError> {
+    let client = |(bus, place)| {
+        let units = configuration
+            .devices
+            .iter()
+            .filter_map(|device| unit_on(bus, device))
+            .collect();
+        Ok((
+            bus,
+            Client::new(engine_config(bus), units, seed.wrapping_add(place), now)?,
+        ))
+    };
+    configuration.buses.iter().zip(1..).map(client).collect()
 }
 
 async fn forward(bus: Arc<str>, mut told: mpsc::Receiver<FromBus>, inputs: mpsc::Sender<Input>) {

@@ -11,15 +11,16 @@ use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_core::field::Delivery;
 use ucifi_core::{
-    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState, EndpointStatus, Gateway,
-    Output, Profile, Topology,
+    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState, EndpointStatus, Event,
+    Gateway, Output, Profile, Topology,
 };
 
 use super::buses::{Buses, PortState};
 use super::clock::now;
 use super::commands::WaitingCommands;
+use super::events::Names;
 use super::server_link::ServerLinks;
-use super::{Input, answers, events, open_files};
+use super::{Input, answers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::control::Call;
 use crate::limits::{DEREGISTER, INPUTS};
@@ -44,6 +45,14 @@ pub enum StartError {
     Bus(#[from] ucifi_adapters::modbus::ConfigError),
 }
 
+/// Makes the core and the engines of the buses, and drops them.
+pub(super) fn rehearse(loaded: &Loaded) -> Result<(), StartError> {
+    let (now, objects) = (now(), Arc::new(loaded.objects.clone()));
+    Gateway::new(core_config(&loaded.configuration), objects, 0, now)?;
+    buses::clients(&loaded.configuration, 0, now.instant)?;
+    Ok(())
+}
+
 /// One configuration at work.
 pub(super) struct Engine {
     pub(super) gateway: Gateway,
@@ -53,6 +62,7 @@ pub(super) struct Engine {
     pub(super) started: Instant,
     loaded: Loaded,
     servers: ServerLinks,
+    names: Names,
     inputs: mpsc::Receiver<Input>,
 }
 
@@ -75,6 +85,7 @@ impl Engine {
             objects,
             started: now.instant,
             servers,
+            names: events::names_of(&endpoints),
             inputs,
             loaded,
         })
@@ -204,7 +215,10 @@ impl Engine {
                     every_ms,
                 } => self.buses.interest(&link, point, every_ms),
                 Output::Event(event) => {
-                    events::log(&event, &self.gateway);
+                    events::log(&event, &self.names);
+                    if let Event::RegistrationFailed { endpoint, .. } = &event {
+                        self.servers.handle_failure(*endpoint, Instant::now());
+                    }
                     self.commands.handle_event(&event);
                 }
             }

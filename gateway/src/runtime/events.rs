@@ -1,29 +1,43 @@
 //! What happens in the core, as log lines for the person at the cabinet.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tracing::{debug, error, info, warn};
-use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, Event, Gateway};
+use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event};
+
+/// What people call the endpoints: the server and the endpoint name.
+pub(super) type Names = BTreeMap<EndpointId, (Arc<str>, Arc<str>)>;
+
+/// Returns the names of endpoints.
+pub(super) fn names_of(endpoints: &[EndpointStatus]) -> Names {
+    endpoints
+        .iter()
+        .map(|e| (e.id, (e.account.clone(), e.name.clone())))
+        .collect()
+}
 
 /// Logs an event.
-pub(super) fn log(event: &Event, gateway: &Gateway) {
+pub(super) fn log(event: &Event, names: &Names) {
     match event {
         Event::Registered { endpoint, location } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             info!(server, endpoint, location, "registered");
         }
         Event::RegistrationFailed { endpoint, reason } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             warn!(server, endpoint, reason, "not registered, trying again");
         }
         Event::RegistrationLost { endpoint, reason } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             warn!(server, endpoint, reason, "registration lost, trying again");
         }
         Event::Deregistered { endpoint } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             info!(server, endpoint, "de-registered");
         }
         Event::ServerMessageRefused { endpoint, reason } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             debug!(server, endpoint, reason, "refused a message of the server");
         }
         Event::DeviceReachable { device } => info!(device = &**device, "answers"),
@@ -48,7 +62,7 @@ pub(super) fn log(event: &Event, gateway: &Gateway) {
             count,
             reason,
         } => {
-            let (server, endpoint) = names(gateway, *endpoint);
+            let (server, endpoint) = called(names, *endpoint);
             let reason = match reason {
                 DropReason::QueueFull => "the queue is full",
                 DropReason::Poison => "the server refuses them",
@@ -78,10 +92,8 @@ fn log_command(record: &CommandRecord) {
     }
 }
 
-fn names(gateway: &Gateway, id: EndpointId) -> (String, String) {
-    let endpoints = gateway.endpoints();
-    let found = endpoints.iter().find(|endpoint| endpoint.id == id);
-    found
-        .map(|e| (e.account.to_string(), e.name.to_string()))
-        .unwrap_or_default()
+fn called(names: &Names, id: EndpointId) -> (&str, &str) {
+    names
+        .get(&id)
+        .map_or(("", ""), |(server, endpoint)| (&**server, &**endpoint))
 }

@@ -64,6 +64,14 @@ pub fn start(loaded: Loaded, seed: u64) -> Result<Running, StartError> {
     Ok(Running { orders, calls, task })
 }
 
+/// Makes everything that [`start`] makes but ports and sockets: what only the gateway as a whole can find wrong.
+///
+/// # Errors
+/// What [`start`] would fail with.
+pub fn rehearse(loaded: &Loaded) -> Result<(), StartError> {
+    engine::rehearse(loaded)
+}
+
 impl Running {
     /// Returns where the control socket puts what it is asked.
     pub fn calls(&self) -> mpsc::Sender<Call> {

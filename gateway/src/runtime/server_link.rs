@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,6 +20,9 @@ use crate::limits::{DATAGRAM_BYTES, UNRESOLVED_DATAGRAMS};
 
 /// How often a name is asked for again: servers move, and DNS is how they say so.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(300);
+
+/// How long one of several addresses is tried before the next one: the retransmissions of a Register take less.
+const ADDRESS_TRIAL: Duration = Duration::from_secs(30);
 
 /// The pauses after a name could not be resolved.
 const LOOK_UP_RETRY: [Duration; 3] = [
@@ -37,7 +41,12 @@ pub(super) struct ServerLinks {
 
 struct ServerLink {
     uri: ServerUri,
+    /// All that the name stands for.
+    addresses: Vec<SocketAddr>,
+    /// The one in use.
     address: Option<SocketAddr>,
+    /// When it was taken into use.
+    since: Instant,
     ports: Option<RangeInclusive<u16>>,
 }
 
@@ -48,6 +57,15 @@ struct EndpointLink {
     place: u16,
     socket: Option<Arc<UdpSocket>>,
     waiting: VecDeque<Vec<u8>>,
+}
+
+impl EndpointLink {
+    /// Returns the present socket if it can reach an address of that kind.
+    fn socket_towards(&self, address: SocketAddr) -> Option<Arc<UdpSocket>> {
+        let socket = self.socket.as_ref()?;
+        let own = socket.local_addr().ok()?;
+        (own.is_ipv4() == address.is_ipv4()).then(|| socket.clone())
+    }
 }
 
 impl ServerLinks {
@@ -83,7 +101,9 @@ impl ServerLinks {
     fn add_server(&mut self, server: &Server) {
         let link = ServerLink {
             uri: server.uri.clone(),
+            addresses: Vec::new(),
             address: None,
+            since: Instant::now(),
             ports: server.local_ports.clone(),
         };
         self.servers.insert(server.name.clone(), link);
@@ -101,16 +121,54 @@ impl ServerLinks {
         let Some(link) = self.servers.get_mut(server) else {
             return;
         };
-        let Some(address) = addresses.first().copied() else {
+        link.addresses = addresses.to_vec();
+        let stays = link.address.is_some_and(|present| addresses.contains(&present));
+        if let (false, Some(address)) = (stays, addresses.first().copied()) {
+            self.connect(server, address);
+        }
+    }
+
+    /// Takes note that a registration failed: the next address of the server, where it has several, may do better.
+    pub(super) fn handle_failure(&mut self, endpoint: EndpointId, now: Instant) {
+        let Some(server) = self
+            .endpoints
+            .get(&endpoint)
+            .map(|endpoint| endpoint.server.clone())
+        else {
             return;
         };
-        if link.address.is_some_and(|present| addresses.contains(&present)) {
+        let Some(link) = self.servers.get(&server) else {
             return;
+        };
+        let place = link
+            .addresses
+            .iter()
+            .position(|address| Some(*address) == link.address);
+        let next = place
+            .and_then(|place| link.addresses.iter().cycle().nth(place + 1))
+            .copied();
+        let tried = now.saturating_duration_since(link.since) >= ADDRESS_TRIAL;
+        if let (true, Some(next)) = (tried && link.addresses.len() > 1, next) {
+            self.connect(&server, next);
         }
+    }
+
+    fn connect(&mut self, server: &str, address: SocketAddr) {
+        let Some(link) = self.servers.get_mut(server) else {
+            return;
+        };
         info!(server, %address, uri = link.uri.text, "server address");
         link.address = Some(address);
+        link.since = Instant::now();
         let ports = link.ports.clone();
         for (id, endpoint) in self.endpoints.iter_mut().filter(|(_, e)| *e.server == *server) {
+            if let Some(socket) = endpoint.socket_towards(address) {
+                // What goes out before that is lost as if on the way.
+                self.tasks.spawn(async move {
+                    socket.connect(address).await.ok();
+                });
+                continue;
+            }
             match bind(endpoint, address, ports.as_ref()) {
                 Ok(socket) => {
                     let socket = Arc::new(socket);
@@ -140,7 +198,8 @@ impl ServerLinks {
 
 fn send(endpoint: &EndpointLink, datagram: &[u8]) {
     let Some(socket) = &endpoint.socket else { return };
-    match socket.try_send(datagram) {
+    // Not by the socket's own method: that one waits for the event loop to learn that a new socket can be written to.
+    match rustix::net::send(socket, datagram, SendFlags::DONTWAIT) {
         Ok(bytes) => trace!(endpoint = &*endpoint.name, bytes, "datagram out"),
         Err(error) => debug!(endpoint = &*endpoint.name, %error, "datagram not sent"),
     }
@@ -231,5 +290,116 @@ async fn look_up(server: Arc<str>, uri: ServerUri, inputs: mpsc::Sender<Input>) 
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ucifi_core::EndpointState;
+
+    use super::*;
+
+    const ENDPOINT: EndpointId = EndpointId(0);
+
+    fn links(inputs: mpsc::Sender<Input>) -> ServerLinks {
+        let uri = ServerUri {
+            text: "coap://lwm2m.invalid".to_owned(),
+            host: "lwm2m.invalid".to_owned(),
+            port: 5683,
+        };
+        let text = "[gateway]\nname = \"c\"\n[[server]]\nname = \"city\"\nuri = \"coap://192.0.2.1\"\n";
+        let file = crate::config::File {
+            name: "t".to_owned(),
+            text: text.to_owned(),
+        };
+        let sources = crate::config::Sources {
+            options: vec![file],
+            ..Default::default()
+        };
+        let server = crate::config::read(&sources)
+            .unwrap()
+            .configuration
+            .servers
+            .remove(0);
+        let status = EndpointStatus {
+            id: ENDPOINT,
+            account: "city".into(),
+            server_uri: "coap://lwm2m.invalid".into(),
+            name: "c".into(),
+            device: "c".into(),
+            state: EndpointState::Waiting,
+            location: None,
+            last_error: None,
+            observations: 0,
+            queued: 0,
+            delivered: 0,
+            dropped: 0,
+        };
+        ServerLinks::open(&[Server { uri, ..server }], &[status], inputs)
+    }
+
+    fn listen() -> std::net::UdpSocket {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket
+    }
+
+    /// Returns the first byte of the next datagram.
+    fn next(socket: &std::net::UdpSocket) -> u8 {
+        let mut buffer = [0; 16];
+        socket.recv(&mut buffer).unwrap();
+        buffer[0]
+    }
+
+    #[test]
+    fn the_first_datagrams_wait_for_the_address_of_the_server_and_the_rest_is_lost() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        // Nothing is awaited, so that no name is looked up.
+        let _inside = runtime.enter();
+        let (inputs, _kept) = mpsc::channel(1);
+        let (mut links, server) = (links(inputs), listen());
+        for number in 0..=u8::try_from(UNRESOLVED_DATAGRAMS).unwrap() {
+            links.transmit(ENDPOINT, vec![number]);
+        }
+        links.handle_resolved("city", &[server.local_addr().unwrap()]);
+        links.transmit(ENDPOINT, vec![99]);
+        let got: Vec<u8> = (0..=UNRESOLVED_DATAGRAMS).map(|_| next(&server)).collect();
+        assert_eq!(got, [0, 1, 2, 3, 99]);
+    }
+
+    #[test]
+    fn after_a_failure_the_next_of_several_addresses_is_tried() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (inputs, mut received) = mpsc::channel(1);
+        runtime.block_on(async {
+            let (mut links, silent, server) = (links(inputs), listen(), listen());
+            let addresses = [silent.local_addr().unwrap(), server.local_addr().unwrap()];
+            links.handle_resolved("city", &addresses);
+            links.handle_failure(ENDPOINT, Instant::now());
+            assert_eq!(
+                links.servers["city"].address,
+                Some(addresses[0]),
+                "it is given its time"
+            );
+            links.handle_failure(ENDPOINT, Instant::now() + ADDRESS_TRIAL);
+            assert_eq!(links.servers["city"].address, Some(addresses[1]));
+            let socket = links.endpoints[&ENDPOINT].socket.clone().unwrap();
+            while socket.peer_addr().unwrap() != addresses[1] {
+                tokio::task::yield_now().await;
+            }
+            let port = socket.local_addr().unwrap().port();
+            server.send_to(&[7], (Ipv4Addr::LOCALHOST, port)).unwrap();
+            // The same port as before: what a firewall knows, and what the server answers to.
+            let Some(Input::Datagram { datagram, .. }) = received.recv().await else {
+                panic!("no datagram came");
+            };
+            assert_eq!(datagram, [7]);
+        });
     }
 }

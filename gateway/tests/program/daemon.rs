@@ -264,6 +264,25 @@ fn a_stop_keeps_the_registrations_and_deregister_ends_them() {
 }
 
 #[test]
+fn a_stop_can_end_the_registrations() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    let file = site.folder.path().join("gateway.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("name = \"cab-1\"", "name = \"cab-1\"\non_stop = \"deregister\""),
+    )
+    .unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for_log("the new configuration is in force");
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    assert_eq!(site.terminate(), Some(0));
+    let clients = site.runtime.block_on(site.server.handle.clients()).unwrap();
+    assert_eq!(clients, []);
+}
+
+#[test]
 fn a_reload_applies_what_is_right_and_survives_what_is_wrong() {
     let mut site = Site::start();
     site.wait_for_value(Path::resource(3421, 0, 1));

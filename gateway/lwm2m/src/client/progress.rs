@@ -114,8 +114,6 @@ impl Client {
         self.events.push_back(event);
         match outcome {
             Outcome::Registered => {
-                // Whatever the server observed under an earlier registration it has forgotten.
-                self.drop_observations();
                 self.doubted_at = None;
                 self.registration.set_objects(self.object_list(objects));
             }
@@ -138,6 +136,9 @@ impl Client {
 
     fn send_registration_requests(&mut self, objects: &dyn Objects, now: Instant) {
         if self.registration.is_register_due() {
+            // Whatever the server observed under an earlier registration it forgets with this Register. Not later: an
+            // Observe may overtake the answer.
+            self.drop_observations();
             self.server.set_version(self.registration.version());
             self.registration.set_objects(self.object_list(objects));
         }

@@ -273,3 +273,24 @@ fn datagrams_that_are_no_messages_are_told_and_change_nothing() {
     assert_eq!(count(&rig, |event| matches!(event, Event::Malformed { .. })), 5);
     assert_eq!(rig.server.clients().len(), 1);
 }
+
+#[test]
+fn over_a_poor_network_both_sides_agree_on_what_is_observed() {
+    for seed in 1..=60 {
+        let mut rig = Rig::new(Conditions::poor(), seed, |_| {});
+        rig.server.manners_mut().observe = vec![TEMPERATURE];
+        rig.run_for(SECOND * 60);
+        *rig.network.conditions_mut() = Conditions::good();
+        rig.run_for(SECOND * 30);
+        rig.set(TEMPERATURE, Value::Float(21.0));
+        rig.run_for(SECOND * 10);
+        let observed: Vec<Path> = rig
+            .client
+            .observed()
+            .iter()
+            .map(|observed| observed.path)
+            .collect();
+        assert_eq!(rig.server.clients()[0].observed, observed, "seed {seed}");
+        assert_eq!(rig.notified(), ["21"], "seed {seed}");
+    }
+}

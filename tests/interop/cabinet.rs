@@ -52,6 +52,22 @@ impl Cabinet {
             })
     }
 
+    /// Waits until the server knows all these instances of an endpoint, and returns the registration.
+    pub(crate) fn announced(&mut self, endpoint: &str, instances: &[&str]) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + START_WITHIN;
+        loop {
+            let registration = self.ask(endpoint, json!({"op": "registration"}))?;
+            let links = registration["links"].to_string();
+            if instances.iter().all(|instance| links.contains(instance)) {
+                return Ok(registration);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{instances:?} of {endpoint} were not announced: {registration}"
+            );
+        }
+    }
+
     /// Sends one request through the server and returns the answer.
     pub(crate) fn ask(&mut self, endpoint: &str, mut request: Value) -> anyhow::Result<Value> {
         self.next_request += 1;
@@ -63,26 +79,6 @@ impl Cabinet {
             .wait_for(&format!("answer to {request}"), START_WITHIN, |line| {
                 line["id"] == id
             })
-    }
-
-    /// Waits until a read of `path` succeeds: an instance appears once all its mandatory values have been polled.
-    pub(crate) fn read_when_there(
-        &mut self,
-        endpoint: &str,
-        path: &str,
-        format: &str,
-    ) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + START_WITHIN;
-        loop {
-            let answer = self.ask(endpoint, json!({"op": "read", "path": path, "format": format}))?;
-            if answer["status"] == 205 {
-                return Ok(answer);
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{path} of {endpoint} did not appear: {answer}"
-            );
-        }
     }
 
     /// Sets input registers of the meter from big-endian floats, starting at `address`.

@@ -74,7 +74,7 @@ fn check_values(answer: &Value, path: &str, least: usize) {
         let seen = number(&answer["values"][*at]);
         assert!(
             close(seen, *expected),
-            "{at}: the server read {seen}, the register holds {expected}"
+            "{at}: the server read {seen}, the register holds {expected}, in {answer}"
         );
         checked += 1;
     }
@@ -86,17 +86,18 @@ fn check_model(model: &str, versions: [(&str, Option<&str>); 3]) -> anyhow::Resu
     cabinet.registered("cab-17-meter")?;
     cabinet.registered("cab-17-relays")?;
     cabinet.registered("cab-17")?;
-    for path in ["/3421/0", "/3421/1", "/3421/2", "/3422/0"] {
-        cabinet.read_when_there("cab-17-meter", path, "TLV")?;
-    }
+    let registration = cabinet.announced("cab-17-meter", &["</3421/2>", "</3422/0>"])?;
     for (format, name) in [(11542, "TLV"), (110, "SENML_JSON"), (112, "SENML_CBOR")] {
         for (path, least) in [("/3421", 8), ("/3421/0", 4), ("/3422/0", 2), ("/3421/1/17", 1)] {
-            let answer = cabinet.read_when_there("cab-17-meter", path, name)?;
+            let answer = cabinet.ask(
+                "cab-17-meter",
+                json!({"op": "read", "path": path, "format": name}),
+            )?;
+            assert_eq!(answer["status"], 205, "{answer}");
             assert_eq!(answer["format"], format, "{answer}");
             check_values(&answer, path, least);
         }
     }
-    let registration = cabinet.ask("cab-17-meter", json!({"op": "registration"}))?;
     let links = registration["links"].to_string();
     for (object, version) in versions {
         match version {
@@ -138,7 +139,7 @@ fn under_model_2026_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
 fn an_observed_value_notifies_within_a_second_of_the_poll_that_saw_it_change() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-meter")?;
-    cabinet.read_when_there("cab-17-meter", "/3421/0/1", "TLV")?;
+    cabinet.announced("cab-17-meter", &["</3421/0>"])?;
     let observed = cabinet.ask(
         "cab-17-meter",
         json!({"op": "observe", "path": "/3421/0/1", "format": "SENML_CBOR"}),
@@ -166,7 +167,7 @@ fn an_observed_value_notifies_within_a_second_of_the_poll_that_saw_it_change() -
 fn a_write_switches_the_relay_and_is_answered_after_the_read_back() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-relays")?;
-    cabinet.read_when_there("cab-17-relays", "/3413/3/2", "TLV")?;
+    cabinet.announced("cab-17-relays", &["</3413/3>"])?;
     for (value, on) in [(100, true), (0, false), (100, true)] {
         let answer = cabinet.ask(
             "cab-17-relays",
@@ -190,7 +191,7 @@ fn a_write_switches_the_relay_and_is_answered_after_the_read_back() -> anyhow::R
 fn what_is_refused_absent_or_unfit_gets_the_code_of_the_design() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-stubborn")?;
-    cabinet.read_when_there("cab-17-stubborn", "/3413/0/2", "TLV")?;
+    cabinet.announced("cab-17-stubborn", &["</3413/0>"])?;
     cabinet.refuse_writes(3)?;
     let mut check = |request: Value, status: u64| -> anyhow::Result<()> {
         let answer = cabinet.ask("cab-17-stubborn", request.clone())?;
@@ -211,7 +212,7 @@ fn what_is_refused_absent_or_unfit_gets_the_code_of_the_design() -> anyhow::Resu
 fn a_board_that_fell_silent_answers_with_5_03() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-relays")?;
-    cabinet.read_when_there("cab-17-relays", "/3413/0/2", "TLV")?;
+    cabinet.announced("cab-17-relays", &["</3413/0>"])?;
     cabinet.silence(2)?;
     let gone = cabinet.wait_for_code(
         "cab-17-relays",
@@ -245,5 +246,35 @@ fn a_stopped_gateway_keeps_its_registrations_and_a_started_one_registers_again()
     assert_eq!(cabinet.stop_gateway()?, Some(0));
     cabinet.start_gateway()?;
     cabinet.registered("cab-17-meter")?;
+    Ok(())
+}
+
+#[test]
+fn a_server_discovers_sets_attributes_and_observes_a_whole_instance() -> anyhow::Result<()> {
+    let mut cabinet = start("2026")?;
+    cabinet.registered("cab-17-meter")?;
+    cabinet.announced("cab-17-meter", &["</3422/0>"])?;
+    let set = json!({"op": "attributes", "path": "/3422/0/15", "query": "pmin=1&pmax=600&st=5.5"});
+    assert_eq!(cabinet.ask("cab-17-meter", set)?["status"], 204);
+    let links =
+        cabinet.ask("cab-17-meter", json!({"op": "discover", "path": "/3422/0"}))?["links"].to_string();
+    assert!(links.contains("</3422/0/15>;pmin=1;pmax=600;st=5.5"), "{links}");
+    assert!(links.contains("</3422/0/5518>"), "{links}");
+    let observed = cabinet.ask(
+        "cab-17-meter",
+        json!({"op": "observe", "path": "/3422/0", "format": "SENML_JSON"}),
+    )?;
+    assert_eq!(observed["status"], 205, "{observed}");
+    cabinet.leshan.forget();
+    cabinet.set_meter(0x34, &[1500.0])?;
+    cabinet.leshan.wait_for(
+        "a notification of the instance",
+        Duration::from_secs(20),
+        |line| {
+            line["event"] == "notification"
+                && line["path"] == "/3422/0/15"
+                && number(&line["value"]) == 1500.0
+        },
+    )?;
     Ok(())
 }

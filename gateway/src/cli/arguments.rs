@@ -124,6 +124,8 @@ pub(super) enum ProfileCommand {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        options: JsonOptions,
     },
     /// Run the golden frames of profile files, or of every known profile
     Test {

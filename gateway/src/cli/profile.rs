@@ -11,9 +11,9 @@ use ucifi_profiles::document::Diagnostic;
 use ucifi_profiles::{Catalogue, CompiledProfile, TestOutcome, compile, open_exchange};
 
 use super::arguments::ProfileCommand;
-use super::check::invalid;
+use super::check::{diagnostics_json, invalid};
 use super::number;
-use super::output::{answer, complain, print};
+use super::output::{answer, complain, print, print_json};
 use super::table::{Align, Table};
 use crate::config::{Sources, beside, read_file};
 use crate::exit::{ExitStatus, Failure};
@@ -22,12 +22,12 @@ use crate::profiles::{catalogue_of, objects_of};
 pub(super) fn profile(config: &Path, command: ProfileCommand) -> Result<(), Failure> {
     match command {
         ProfileCommand::List(options) => list(&known(config)?, options.json),
-        ProfileCommand::Check { files } => check(config, &files),
+        ProfileCommand::Check { files, options } => check(config, &files, options.json),
         ProfileCommand::Test { files, options } => {
             let profiles = if files.is_empty() {
                 known(config)?.profiles().cloned().collect()
             } else {
-                compile_all(config, &files)?
+                compile_all(config, &files).map_err(invalid)?
             };
             test(&profiles, options.json)
         }
@@ -112,9 +112,27 @@ fn summary(profile: &CompiledProfile) -> Json {
     })
 }
 
-fn check(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
-    let profiles = compile_all(config, files)?;
-    for profile in &profiles {
+fn check(config: &Path, files: &[PathBuf], json: bool) -> Result<(), Failure> {
+    let compiled = compile_all(config, files);
+    if json {
+        let (valid, found) = match &compiled {
+            Ok(profiles) => (
+                true,
+                profiles
+                    .iter()
+                    .flat_map(|p| p.warnings().iter().cloned())
+                    .collect(),
+            ),
+            Err(found) => (false, found.clone()),
+        };
+        print_json(&json!({ "valid": valid, "diagnostics": diagnostics_json(&found) }))?;
+        return if valid {
+            Ok(())
+        } else {
+            Err(Failure::said(ExitStatus::Invalid))
+        };
+    }
+    for profile in compiled.map_err(invalid)? {
         profile
             .warnings()
             .iter()
@@ -129,14 +147,14 @@ fn check(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Compiles every file and prints everything that is wrong with any of them.
-fn compile_all(config: &Path, files: &[PathBuf]) -> Result<Vec<Arc<CompiledProfile>>, Failure> {
-    let objects = objects_of(&beside(config, "objects.d", "xml").map_err(invalid)?).map_err(invalid)?;
+/// Compiles every file; returns everything that is wrong with any of them.
+fn compile_all(config: &Path, files: &[PathBuf]) -> Result<Vec<Arc<CompiledProfile>>, Vec<Diagnostic>> {
+    let objects = objects_of(&beside(config, "objects.d", "xml")?)?;
     let mut found = Vec::new();
     let mut profiles = Vec::new();
     for path in files {
         let compiled = read_file(path)
-            .map_err(|e| vec![e])
+            .map_err(|error| vec![error])
             .and_then(|file| compile(&file.name, &file.text, &objects));
         match compiled {
             Ok(profile) => profiles.push(Arc::new(profile)),
@@ -146,7 +164,7 @@ fn compile_all(config: &Path, files: &[PathBuf]) -> Result<Vec<Arc<CompiledProfi
     if found.is_empty() {
         Ok(profiles)
     } else {
-        Err(invalid(found))
+        Err(found)
     }
 }
 

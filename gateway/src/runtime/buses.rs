@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
 use ucifi_adapters::modbus::io::{FromBus, Parity, Port, ToBus, run};
 use ucifi_adapters::modbus::{BusConfig, Client, ConfigError, Framing, Statistics, UnitConfig, Writes};
 use ucifi_core::field::{Link, PointId};
@@ -123,22 +122,11 @@ impl Buses {
         }
     }
 
-    /// Takes note of how a port is.
+    /// Takes note of how a port is, for `status`; the bus's own task has logged it.
     pub(super) fn note(&mut self, name: &Arc<str>, state: PortState) {
-        let Some(bus) = self.buses.get_mut(name) else {
-            return;
-        };
-        if bus.state == state {
-            return;
+        if let Some(bus) = self.buses.get_mut(name) {
+            bus.state = state;
         }
-        match &state {
-            PortState::Open => info!(bus = &**name, port = bus.port, "bus open"),
-            PortState::Closed(reason) => {
-                warn!(bus = &**name, port = bus.port, reason, "bus closed, trying again")
-            }
-            PortState::Opening => {}
-        }
-        bus.state = state;
     }
 
     /// Asks every bus for its counters.

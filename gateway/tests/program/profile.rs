@@ -42,6 +42,18 @@ fn the_mistakes_of_a_profile_are_named_with_line_and_column() {
 }
 
 #[test]
+fn json_has_the_same_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("meter.toml");
+    fs::write(&file, BROKEN).unwrap();
+    let output = run(&["profile", "check", "--json", path_of(&file)]);
+    assert_eq!(code(&output), 3);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(value["valid"], false);
+    assert_eq!(value["diagnostics"][0]["line"], 4);
+}
+
+#[test]
 fn stock_profiles_are_listed_and_pass_their_golden_frames() {
     let listed = run(&["profile", "list", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&stdout(&listed)).unwrap();

@@ -32,6 +32,9 @@ impl Cabinet {
         export_models(&models, model)?;
         let port = free_port()?;
         let leshan = start_leshan(port, &models)?;
+        let profiles = folder.path().join("profiles.d");
+        std::fs::create_dir(&profiles)?;
+        std::fs::write(profiles.join("feeder.toml"), include_str!("feeder.toml"))?;
         write_configuration(folder.path(), model, port)?;
         let gateway = start_gateway(folder.path())?;
         Ok(Self {
@@ -81,8 +84,8 @@ impl Cabinet {
             })
     }
 
-    /// Sets input registers of the meter from big-endian floats, starting at `address`.
-    pub(crate) fn set_meter(&mut self, address: u16, values: &[f32]) -> anyhow::Result<()> {
+    /// Sets input registers of a meter from big-endian floats, starting at `address`.
+    pub(crate) fn set_meter(&mut self, unit: u8, address: u16, values: &[f32]) -> anyhow::Result<()> {
         let words: Vec<u16> = values
             .iter()
             .flat_map(|v| {
@@ -90,7 +93,7 @@ impl Cabinet {
                 [(bits >> 16) as u16, bits as u16]
             })
             .collect();
-        self.ask_units(&json!({"set": {"unit": 1, "address": address, "words": words}}))
+        self.ask_units(&json!({"set": {"unit": unit, "address": address, "words": words}}))
             .map(drop)
     }
 
@@ -266,6 +269,12 @@ id = "relays"
 profile = "waveshare.relay-8ch"
 bus = "rs485-1"
 unit = 2
+
+[[device]]
+id = "feeder"
+profile = "interop.feeder"
+bus = "rs485-1"
+unit = 4
 
 [[device]]
 id = "stubborn"

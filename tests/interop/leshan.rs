@@ -51,7 +51,8 @@ const EXPECTED: [(&str, f64); 10] = [
 fn start(model: &str) -> anyhow::Result<Cabinet> {
     let mut cabinet = Cabinet::start(model)?;
     for (address, value) in METER {
-        cabinet.set_meter(address, &[value])?;
+        cabinet.set_meter(1, address, &[value])?;
+        cabinet.set_meter(4, address, &[value])?;
     }
     Ok(cabinet)
 }
@@ -81,58 +82,97 @@ fn check_values(answer: &Value, path: &str, least: usize) {
     assert!(checked >= least, "only {checked} values below {path}: {answer}");
 }
 
-fn check_model(model: &str, versions: [(&str, Option<&str>); 3]) -> anyhow::Result<()> {
-    let mut cabinet = start(model)?;
-    cabinet.registered("cab-17-meter")?;
-    cabinet.registered("cab-17-relays")?;
-    cabinet.registered("cab-17")?;
-    let registration = cabinet.announced("cab-17-meter", &["</3421/2>", "</3422/0>"])?;
+/// What a model shows: the version of an object is none where its links carry no `ver`.
+struct Shown {
+    model: &'static str,
+    meter: [(u16, Option<&'static str>); 3],
+    relay: Option<&'static str>,
+    feeder: Option<&'static str>,
+    /// 5188.847 kWh of the feeder's register in the unit of /3418/0/6.
+    energy: f64,
+}
+
+fn check_model(shown: &Shown) -> anyhow::Result<()> {
+    let mut cabinet = start(shown.model)?;
+    for endpoint in ["cab-17", "cab-17-meter", "cab-17-relays", "cab-17-feeder"] {
+        cabinet.registered(endpoint)?;
+    }
+    let meter = cabinet.announced("cab-17-meter", &["</3421/2>", "</3422/0>"])?;
+    let relays = cabinet.announced("cab-17-relays", &["</3413/7>"])?;
+    let feeder = cabinet.announced("cab-17-feeder", &["</3418/0>"])?;
+    for (object, version) in shown.meter {
+        check_version(&meter, object, version);
+    }
+    check_version(&relays, 3413, shown.relay);
+    check_version(&feeder, 3418, shown.feeder);
     for (format, name) in [(11542, "TLV"), (110, "SENML_JSON"), (112, "SENML_CBOR")] {
         for (path, least) in [("/3421", 8), ("/3421/0", 4), ("/3422/0", 2), ("/3421/1/17", 1)] {
-            let answer = cabinet.ask(
-                "cab-17-meter",
-                json!({"op": "read", "path": path, "format": name}),
-            )?;
-            assert_eq!(answer["status"], 205, "{answer}");
-            assert_eq!(answer["format"], format, "{answer}");
+            let answer = read(&mut cabinet, "cab-17-meter", path, name, format)?;
             check_values(&answer, path, least);
         }
-    }
-    let links = registration["links"].to_string();
-    for (object, version) in versions {
-        match version {
-            Some(version) => assert!(
-                links.contains(&format!("<{object}>;ver={version}")),
-                "{object} in {links}"
-            ),
-            None => assert!(
-                !links.contains(&format!("<{object}>;ver=")),
-                "{object} in {links}"
-            ),
-        }
+        let answer = read(&mut cabinet, "cab-17-feeder", "/3418/0/6", name, format)?;
+        let energy = number(&answer["values"]["/3418/0/6"]);
+        assert!(
+            close(energy, shown.energy),
+            "{energy} under model {}",
+            shown.model
+        );
     }
     Ok(())
 }
 
-#[test]
-fn under_model_2020_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
-    check_model("2020", [("/3421", None), ("/3422", None), ("/3410", None)])
+fn read(cabinet: &mut Cabinet, endpoint: &str, path: &str, name: &str, format: u16) -> anyhow::Result<Value> {
+    let answer = cabinet.ask(endpoint, json!({"op": "read", "path": path, "format": name}))?;
+    assert_eq!(answer["status"], 205, "{answer}");
+    assert_eq!(answer["format"], format, "{answer}");
+    Ok(answer)
+}
+
+fn check_version(registration: &Value, object: u16, version: Option<&str>) {
+    let links = registration["links"].to_string();
+    match version {
+        Some(version) => assert!(
+            links.contains(&format!("</{object}>;ver={version}")),
+            "{object} in {links}"
+        ),
+        None => assert!(
+            !links.contains(&format!("</{object}>;ver=")),
+            "{object} in {links}"
+        ),
+    }
 }
 
 #[test]
-fn under_model_2023_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
-    check_model(
-        "2023",
-        [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))],
-    )
+fn under_model_2020_the_cabinet_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model(&Shown {
+        model: "2020",
+        meter: [(3421, None), (3422, None), (3410, None)],
+        relay: None,
+        feeder: None,
+        energy: 5_188.847,
+    })
 }
 
 #[test]
-fn under_model_2026_the_meter_is_read_in_every_format() -> anyhow::Result<()> {
-    check_model(
-        "2026",
-        [("/3421", Some("2.0")), ("/3422", None), ("/3410", Some("2.0"))],
-    )
+fn under_model_2023_the_cabinet_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model(&Shown {
+        model: "2023",
+        meter: [(3421, Some("2.0")), (3422, None), (3410, Some("2.0"))],
+        relay: Some("1.1"),
+        feeder: Some("2.0"),
+        energy: 5_188_847.0,
+    })
+}
+
+#[test]
+fn under_model_2026_the_cabinet_is_read_in_every_format() -> anyhow::Result<()> {
+    check_model(&Shown {
+        model: "2026",
+        meter: [(3421, Some("2.0")), (3422, None), (3410, Some("2.0"))],
+        relay: Some("1.1"),
+        feeder: Some("2.1"),
+        energy: 5_188_847.0,
+    })
 }
 
 #[test]
@@ -146,7 +186,7 @@ fn an_observed_value_notifies_within_a_second_of_the_poll_that_saw_it_change() -
     )?;
     assert_eq!(observed["status"], 205, "{observed}");
     cabinet.leshan.forget();
-    cabinet.set_meter(0, &[241.5])?;
+    cabinet.set_meter(1, 0, &[241.5])?;
     let notified = cabinet
         .leshan
         .wait_for("a notification", Duration::from_secs(20), |line| {
@@ -266,7 +306,7 @@ fn a_server_discovers_sets_attributes_and_observes_a_whole_instance() -> anyhow:
     )?;
     assert_eq!(observed["status"], 205, "{observed}");
     cabinet.leshan.forget();
-    cabinet.set_meter(0x34, &[1500.0])?;
+    cabinet.set_meter(1, 0x34, &[1500.0])?;
     cabinet.leshan.wait_for(
         "a notification of the instance",
         Duration::from_secs(20),

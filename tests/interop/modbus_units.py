@@ -5,7 +5,7 @@ Arguments: the port. Requests, one a line on standard input, each answered by on
   {"coils": {"unit": 2}}                                    -> {"coils": [false, ...]}
   {"refuse": {"unit": 2}}                                   writes are answered with an exception
   {"silence": {"unit": 2}}                                  the unit does not answer from now on
-Unit 1 is a meter with 512 input registers, units 2 and 3 are boards with eight coils.
+Units 1 and 4 are meters with 512 input registers, units 2 and 3 are boards with eight coils.
 Any other unit is silent.
 """
 
@@ -34,6 +34,10 @@ class Board(ModbusSlaveContext):
         return super().setValues(fc_as_hex, address, values)
 
 
+def meter():
+    return ModbusSlaveContext(ir=ModbusSequentialDataBlock(1, [0] * 512))
+
+
 def serve(context, request):
     if "set" in request:
         change = request["set"]
@@ -52,8 +56,7 @@ def serve(context, request):
 
 
 async def main():
-    meter = ModbusSlaveContext(ir=ModbusSequentialDataBlock(1, [0] * 512))
-    context = ModbusServerContext(slaves={1: meter, 2: Board(), 3: Board()}, single=False)
+    context = ModbusServerContext(slaves={1: meter(), 2: Board(), 3: Board(), 4: meter()}, single=False)
     server = ModbusSerialServer(
         context,
         framer=FramerType.RTU,

@@ -1,6 +1,6 @@
 //! The gateway at work: one task owns the core and carries out what it wants, in order.
 //!
-//! Everything else talks to that task over bounded channels: buses and sockets by [`Input`]s, people by calls of the
+//! Everything else talks to that task over bounded channels: buses and sockets by `Input`s, people by calls of the
 //! control socket, signals by orders.
 
 mod answers;

@@ -1,6 +1,6 @@
 //! A cabinet of real parts: pymodbus units behind a socat pty, the gateway binary, a Leshan server.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -17,17 +17,40 @@ pub(crate) struct Cabinet {
     pub(crate) leshan: JsonProcess,
     pub(crate) units: JsonProcess,
     gateway: Process,
-    _line: Process,
+    /// The serial line, where the units hang on one.
+    _line: Option<Process>,
     folder: tempfile::TempDir,
     next_request: u64,
 }
 
 impl Cabinet {
-    /// Starts all parts, with the server's models and the gateway's `model` taken from `model`.
+    /// Starts all parts with units on a serial line, the server's models and the gateway's `model` being the same.
     pub(crate) fn start(model: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let line = serial_line(folder.path())?;
-        let units = start_units(&folder.path().join("units"))?;
+        let end = |name: &str| folder.path().join(name).display().to_string();
+        let (units, bus) = (
+            end("units"),
+            format!("port = \"{}\"\nbaud = 9600\nformat = \"8N1\"", end("gateway")),
+        );
+        Self::start_with(model, folder, Some(line), &units, &bus)
+    }
+
+    /// Starts all parts with units behind Modbus TCP.
+    pub(crate) fn start_tcp(model: &str) -> anyhow::Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let bus = format!("port = \"tcp://127.0.0.1:{port}\"");
+        Self::start_with(model, tempfile::tempdir()?, None, &port.to_string(), &bus)
+    }
+
+    fn start_with(
+        model: &str,
+        folder: tempfile::TempDir,
+        line: Option<Process>,
+        units: &str,
+        bus: &str,
+    ) -> anyhow::Result<Self> {
+        let units = start_units(units)?;
         let models = folder.path().join("models");
         export_models(&models, model)?;
         let port = free_port()?;
@@ -35,7 +58,7 @@ impl Cabinet {
         let profiles = folder.path().join("profiles.d");
         std::fs::create_dir(&profiles)?;
         std::fs::write(profiles.join("feeder.toml"), include_str!("feeder.toml"))?;
-        write_configuration(folder.path(), model, port)?;
+        write_configuration(folder.path(), model, port, bus)?;
         let gateway = start_gateway(folder.path())?;
         Ok(Self {
             leshan,
@@ -199,7 +222,7 @@ fn serial_line(folder: &Path) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn start_units(port: &Path) -> anyhow::Result<JsonProcess> {
+fn start_units(port: &str) -> anyhow::Result<JsonProcess> {
     let python = std::env::var("UCIFI_PYTHON").context("UCIFI_PYTHON names a Python with pymodbus")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/modbus_units.py");
     let mut units = JsonProcess::start("pymodbus", Command::new(python).arg(script).arg(port))?;
@@ -236,7 +259,7 @@ fn start_leshan(port: u16, models: &Path) -> anyhow::Result<JsonProcess> {
     Ok(leshan)
 }
 
-fn write_configuration(folder: &Path, model: &str, port: u16) -> anyhow::Result<()> {
+fn write_configuration(folder: &Path, model: &str, port: u16, bus: &str) -> anyhow::Result<()> {
     let folder_text = folder.display();
     let main = format!(
         r#"
@@ -252,9 +275,7 @@ lifetime_secs = 300
 
 [[bus]]
 name = "rs485-1"
-port = "{folder_text}/gateway"
-baud = 9600
-format = "8N1"
+{bus}
 writes = "allow"
 
 [[device]]

@@ -49,7 +49,10 @@ const EXPECTED: [(&str, f64); 10] = [
 ];
 
 fn start(model: &str) -> anyhow::Result<Cabinet> {
-    let mut cabinet = Cabinet::start(model)?;
+    with_meter_values(Cabinet::start(model)?)
+}
+
+fn with_meter_values(mut cabinet: Cabinet) -> anyhow::Result<Cabinet> {
     for (address, value) in METER {
         cabinet.set_meter(1, address, &[value])?;
         cabinet.set_meter(4, address, &[value])?;
@@ -316,5 +319,19 @@ fn a_server_discovers_sets_attributes_and_observes_a_whole_instance() -> anyhow:
                 && number(&line["value"]) == 1500.0
         },
     )?;
+    Ok(())
+}
+
+#[test]
+fn behind_modbus_tcp_the_meter_is_read_and_a_relay_switched() -> anyhow::Result<()> {
+    let mut cabinet = with_meter_values(Cabinet::start_tcp("2026")?)?;
+    cabinet.registered("cab-17-meter")?;
+    cabinet.announced("cab-17-meter", &["</3421/2>", "</3422/0>"])?;
+    let answer = read(&mut cabinet, "cab-17-meter", "/3421", "SENML_CBOR", 112)?;
+    check_values(&answer, "/3421", 8);
+    cabinet.announced("cab-17-relays", &["</3413/3>"])?;
+    let write = json!({"op": "write", "path": "/3413/3/3", "value": 100});
+    assert_eq!(cabinet.ask("cab-17-relays", write)?["status"], 204);
+    assert!(cabinet.coils(2)?[3], "the answer came before the relay moved");
     Ok(())
 }

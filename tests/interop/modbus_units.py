@@ -1,6 +1,6 @@
-"""Modbus RTU units on a serial port, served by pymodbus and driven by JSON lines.
+"""Modbus units on a serial port (RTU) or a TCP port, served by pymodbus and driven by JSON lines.
 
-Arguments: the port. Requests, one a line on standard input, each answered by one line:
+Arguments: the serial port, or a number for a TCP port on loopback. Requests, one a line on standard input, each answered by one line:
   {"set": {"unit": 1, "address": 0, "words": [17254, 0]}}   input registers
   {"coils": {"unit": 2}}                                    -> {"coils": [false, ...]}
   {"refuse": {"unit": 2}}                                   writes are answered with an exception
@@ -15,7 +15,7 @@ import sys
 
 from pymodbus import FramerType
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
-from pymodbus.server import ModbusSerialServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 
 SERVER_FAILURE = 4
 
@@ -55,15 +55,17 @@ def serve(context, request):
     return {"error": f"unknown request {request}"}
 
 
+def serve_on(port, context):
+    if port.isdigit():
+        return ModbusTcpServer(context, address=("127.0.0.1", int(port)), ignore_missing_slaves=True)
+    return ModbusSerialServer(
+        context, framer=FramerType.RTU, port=port, baudrate=9600, ignore_missing_slaves=True
+    )
+
+
 async def main():
     context = ModbusServerContext(slaves={1: meter(), 2: Board(), 3: Board(), 4: meter()}, single=False)
-    server = ModbusSerialServer(
-        context,
-        framer=FramerType.RTU,
-        port=sys.argv[1],
-        baudrate=9600,
-        ignore_missing_slaves=True,
-    )
+    server = serve_on(sys.argv[1], context)
     serving = asyncio.create_task(server.serve_forever())
     print(json.dumps({"ready": True}), flush=True)
     loop = asyncio.get_running_loop()

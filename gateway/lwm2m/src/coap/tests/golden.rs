@@ -38,6 +38,8 @@ fn message(
 }
 
 const GET: Code = Code(1);
+const POST: Code = Code(2);
+const PUT: Code = Code(3);
 const TEMPERATURE: (u16, &[u8]) = (option::URI_PATH, b"temperature");
 
 /// RFC 7252, Appendix A: figures 16 and 17 print the bytes, 20 (separate response) and 22 (NON) the header fields.
@@ -140,9 +142,75 @@ fn rfc_7959() -> Vec<Golden> {
     ]
 }
 
+/// LwM2M messages as aiocoap 0.4.17 writes them: a Register and its answer, an observing read, a Write in TLV and the
+/// first block of a Send.
+fn aiocoap() -> Vec<Golden> {
+    use Kind::{Acknowledgement, Confirmable};
+    let path = |segments: &'static [&str]| segments.iter().map(|s| (option::URI_PATH, s.as_bytes()));
+    let query = ["ep=cab-17", "lt=300", "lwm2m=1.1", "b=U"].map(|q| (option::URI_QUERY, q.as_bytes()));
+    let format = |number: u16, value: &'static [u8]| (number, value);
+    let token: &[u8] = &[0xa1, 0xb2, 0xc3, 0xd4];
+    let register: Vec<_> = path(&["rd"])
+        .chain([format(option::CONTENT_FORMAT, &[40])])
+        .chain(query)
+        .collect();
+    let location: [(u16, &[u8]); 2] = [(option::LOCATION_PATH, b"rd"), (option::LOCATION_PATH, b"5a3f")];
+    let observe: Vec<_> = [format(option::OBSERVE, b"")]
+        .into_iter()
+        .chain(path(&["3421", "0", "1"]))
+        .chain([format(option::ACCEPT, &[112])])
+        .collect();
+    let write: Vec<_> = path(&["3413", "0", "3"])
+        .chain([format(option::CONTENT_FORMAT, &[0x2d, 0x16])])
+        .collect();
+    let send: Vec<_> = path(&["dp"])
+        .chain([
+            format(option::CONTENT_FORMAT, &[112]),
+            format(option::BLOCK1, &[0x1d]),
+        ])
+        .collect();
+    let list: &[u8] = b"</3/0>,</3413/0>";
+    vec![
+        golden(
+            &[
+                0x44, 0x02, 0x01, 0x02, 0xa1, 0xb2, 0xc3, 0xd4, 0xb2, 0x72, 0x64, 0x11, 0x28,
+            ],
+            &[b"\x39ep=cab-17\x06lt=300\x09lwm2m=1.1\x03b=U\xff", list],
+            message(Confirmable, POST, 0x0102, token, &register, list),
+        ),
+        golden(
+            &[0x64, 0x41, 0x01, 0x02, 0xa1, 0xb2, 0xc3, 0xd4],
+            &[b"\x82rd\x045a3f"],
+            message(Acknowledgement, Code::CREATED, 0x0102, token, &location, b""),
+        ),
+        golden(
+            &[0x41, 0x01, 0x03, 0x04, 0x77, 0x60, 0x54],
+            &[b"3421\x010\x011\x61\x70"],
+            message(Confirmable, GET, 0x0304, &[0x77], &observe, b""),
+        ),
+        golden(
+            &[0x42, 0x03, 0x47, 0x11, 0x01, 0x02, 0xb4],
+            &[b"3413\x010\x013\x12\x2d\x16\xff\xc1\x03\x64"],
+            message(Confirmable, PUT, 0x4711, &[1, 2], &write, &[0xc1, 3, 0x64]),
+        ),
+        golden(
+            &[
+                0x41, 0x02, 0x02, 0x03, 0x09, 0xb2, 0x64, 0x70, 0x11, 0x70, 0xd1, 0x02, 0x1d, 0xff,
+            ],
+            &[&[b'x'; 16]],
+            message(Confirmable, POST, 0x0203, &[9], &send, &[b'x'; 16]),
+        ),
+    ]
+}
+
 #[test]
-fn the_messages_of_the_standards_are_read_and_written() {
-    for Golden { bytes, message } in rfc_7252().into_iter().chain(rfc_7641()).chain(rfc_7959()) {
+fn the_messages_of_the_standards_and_of_another_stack_are_read_and_written() {
+    for Golden { bytes, message } in rfc_7252()
+        .into_iter()
+        .chain(rfc_7641())
+        .chain(rfc_7959())
+        .chain(aiocoap())
+    {
         assert_eq!(Message::parse(&bytes).as_ref(), Ok(&message));
         assert_eq!(message.emit(), Some(bytes));
     }

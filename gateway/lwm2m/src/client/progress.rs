@@ -171,7 +171,7 @@ impl Client {
         self.drop_observations();
         let request = self.registration.deregister();
         let request = request.map(|r| self.endpoint.request(r, now));
-        if self.registration.handle_deregister(request, then) {
+        if self.registration.handle_deregister(request, then, now) {
             self.events.push_back(Event::Deregistered);
         }
     }

@@ -38,6 +38,18 @@ enum State {
     Stopped,
 }
 
+impl State {
+    /// Returns what a De-register leads to once it is over.
+    fn left(then: AfterDeregister, now: Instant) -> Self {
+        match then {
+            AfterDeregister::Stop => Self::Stopped,
+            AfterDeregister::Pause(secs) => Self::Disabled {
+                until: now + Duration::from_secs(secs.into()),
+            },
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Registered {
     location: Vec<String>,
@@ -230,7 +242,12 @@ impl Registration {
     }
 
     /// Notes that the De-register went out, or that there was nothing to send one for; says whether that was all.
-    pub(super) fn handle_deregister(&mut self, request: Option<RequestId>, then: AfterDeregister) -> bool {
+    pub(super) fn handle_deregister(
+        &mut self,
+        request: Option<RequestId>,
+        then: AfterDeregister,
+        now: Instant,
+    ) -> bool {
         if let State::Deregistering { then: decided, .. } = &mut self.state {
             // To stop is stronger than to pause.
             *decided = if then == AfterDeregister::Stop {
@@ -245,7 +262,7 @@ impl Registration {
         }
         self.state = match request {
             Some(request) => State::Deregistering { request, then },
-            None => State::Stopped,
+            None => State::left(then, now),
         };
         request.is_none()
     }
@@ -266,12 +283,7 @@ impl Registration {
                 Some(self.updated(result, now))
             }
             State::Deregistering { request, then } if *request == id => {
-                self.state = match *then {
-                    AfterDeregister::Stop => State::Stopped,
-                    AfterDeregister::Pause(secs) => State::Disabled {
-                        until: now + Duration::from_secs(secs.into()),
-                    },
-                };
+                self.state = State::left(*then, now);
                 Some((Outcome::Gone, Event::Deregistered))
             }
             State::Registering(_)

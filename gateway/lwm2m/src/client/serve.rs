@@ -8,7 +8,7 @@ use super::management::{self, Action};
 use super::notification::Rule;
 use super::objects::Objects;
 use super::observe::NewObservation;
-use super::operation::{Operation, OperationId, Response};
+use super::operation::{Operation, OperationId, Response, WriteMode};
 use super::read::Reading;
 use super::refusal::{Refusal, failure_response};
 use super::registration::AfterDeregister;
@@ -212,7 +212,11 @@ impl Client {
                     .written(*mode, *target, entries)
                     .map_err(Refusal::bad_request)?;
                 self.endpoint.respond(request.key, done, now);
-                let changed: Vec<Path> = entries.iter().map(|e| e.path).collect();
+                let mut changed: Vec<Path> = entries.iter().map(|e| e.path).collect();
+                if *mode == WriteMode::Replace {
+                    // What it does not name is reset.
+                    changed.push(*target);
+                }
                 self.observations.handle_changed(&changed);
                 self.renew_rules();
             }

@@ -172,6 +172,21 @@ fn a_disabled_client_leaves_is_silent_and_comes_back() {
 }
 
 #[test]
+fn a_client_disabled_before_its_register_is_answered_comes_back() {
+    let mut bench = Bench::started(Bench::config());
+    bench.take_sent();
+    assert_eq!(code(&bench.ask(&Ask::post("/1/0/4"))), "2.04");
+    assert_eq!(bench.client.state(), RegistrationState::Disabled);
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(86_400));
+    let register = bench.take_sent();
+    assert_eq!(texts(&register, CoapOption::UriPath), ["rd"]);
+    bench.answer(&register, "4.03", &[]);
+    assert_eq!(bench.client.state(), RegistrationState::Waiting);
+    assert_eq!(code(&bench.ask(&Ask::post("/1/0/4"))), "2.04");
+    assert_eq!(bench.client.state(), RegistrationState::Disabled);
+}
+
+#[test]
 fn a_client_told_to_stop_while_it_is_disabled_stays_away() {
     let mut bench = Bench::default();
     bench.send(&Ask::post("/1/0/4"));
@@ -180,6 +195,18 @@ fn a_client_told_to_stop_while_it_is_disabled_stays_away() {
     bench.client.deregister(bench.now);
     bench.answer(&deregister, "2.02", &[]);
     assert_eq!(bench.client.state(), RegistrationState::Stopped);
+}
+
+#[test]
+fn what_a_replace_resets_is_told_to_whoever_observes_it() {
+    let mut bench = Bench::default();
+    bench.ask(&Ask::put("/1/0/5").body(0, "500"));
+    bench.ask(&Ask::get("/1/0/5").observe(0));
+    let without_5 =
+        r#"[{"bn":"/1/0/","n":"1","v":86400},{"n":"6","vb":true},{"n":"7","vs":"U"},{"n":"23","vb":false}]"#;
+    bench.send(&Ask::put("/1/0").token(&[9]).body(110, without_5));
+    assert_eq!(code(&bench.sent.remove(0)), "2.04");
+    assert_eq!(payload(&bench.take_sent()), "86400");
 }
 
 #[test]

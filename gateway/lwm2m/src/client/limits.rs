@@ -42,7 +42,8 @@ pub const CONFIRMABLE_AT_LEAST_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// retransmissions still find the registration alive.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(93);
 
-/// How often refused Sends may lead to an Update: a server that refuses all of them must not be asked after each.
+/// How often refused Sends and rejected notifications may lead to an Update: a server that refuses all of them must
+/// not be asked after each.
 pub const DOUBT_EVERY: Duration = Duration::from_secs(60);
 
 /// How long an observation waits after a notification that was lost or found no room: ACK_TIMEOUT of RFC 7252.

@@ -76,7 +76,7 @@ pub struct Client {
     operations: BTreeMap<OperationId, PendingOperation>,
     next_operation: u64,
     events: VecDeque<Event>,
-    /// When an answer to a Send last made the client ask whether it is still registered.
+    /// When a rejected Send or notification last made the client ask whether it is still registered.
     doubted_at: Option<Instant>,
     now: Instant,
 }
@@ -184,8 +184,10 @@ impl Client {
         if !ended.is_empty() {
             self.tell_observations_changed();
         }
-        for notification in ended {
-            self.endpoint.notify(notification, now);
+        if self.tells_ends() {
+            for notification in ended {
+                self.endpoint.notify(notification, now);
+            }
         }
         self.progress(objects, now);
     }

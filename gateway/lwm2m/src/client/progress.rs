@@ -28,6 +28,12 @@ impl Client {
         self.state() == RegistrationState::Registered
     }
 
+    /// Says whether the server is told that an observation has ended. An Observe may overtake the answer to the
+    /// Register, so one that ends behind a Register counts.
+    pub(super) fn tells_ends(&self) -> bool {
+        self.observes() || self.registration.register_under_way().is_some()
+    }
+
     fn handle_coap_event(&mut self, event: coap::Event, objects: &dyn Objects, now: Instant) {
         match event {
             coap::Event::Request(request) => self.handle_request(&request, objects, now),
@@ -38,10 +44,14 @@ impl Client {
                 if self.observations.remove(&token) {
                     self.tell_observations_changed();
                 }
+                // A server that has lost its state rejects notifications too.
+                self.doubt_registration(now);
             }
             coap::Event::NotificationTimedOut { id } => {
                 self.observations.handle_lost(id, now);
-                // Find out whether the server is there at all.
+                // Find out whether the server is there at all. The other notifications would only wait as long
+                // before the Update; they are owed again behind it.
+                self.endpoint.drop_notifications();
                 self.registration.want_update(now);
             }
             coap::Event::NotificationDropped { id } => self.observations.handle_lost(id, now),
@@ -87,8 +97,15 @@ impl Client {
         }
         // Some servers say 4.00, others 4.04, where they know no registration for the address. An Update finds out
         // whether that is meant, and does no harm at a server that has no Send or dislikes the payload.
+        if code == Code::BAD_REQUEST || code == Code::NOT_FOUND {
+            self.doubt_registration(now);
+        }
+    }
+
+    /// Asks with an Update whether the server still knows the client, unless that was asked lately.
+    fn doubt_registration(&mut self, now: Instant) {
         let lately = |at| now.saturating_duration_since(at) < limits::DOUBT_EVERY;
-        if (code == Code::BAD_REQUEST || code == Code::NOT_FOUND) && !self.doubted_at.is_some_and(lately) {
+        if !self.doubted_at.is_some_and(lately) {
             self.doubted_at = Some(now);
             self.registration.want_update(now);
         }
@@ -128,6 +145,8 @@ impl Client {
             self.endpoint.cancel_notifications(&token);
             self.tell_observations_changed();
         }
+        // Also what is out already: under NSTART it would hold back the request that follows.
+        self.endpoint.drop_notifications();
     }
 
     fn object_list(&self, objects: &dyn Objects) -> String {

@@ -213,9 +213,25 @@ impl Endpoint {
     /// the peer cancels it. Each is reported as [`Event::NotificationDropped`].
     pub fn cancel_notifications(&mut self, token: &[u8]) {
         self.incoming.forget_observed(token);
-        for owner in self.queue.remove_notifications(token) {
+        for owner in self.queue.remove_notifications(|of| of == token) {
             self.fail(owner, RequestFailure::Cancelled);
         }
+    }
+
+    /// Gives up the notifications that wait, also for their acknowledgement: for when the peer seems to be gone, and
+    /// they would only hold back the request that finds out. Each is reported as [`Event::NotificationDropped`]. The
+    /// observations stay.
+    pub fn drop_notifications(&mut self) {
+        let mut dropped = self.transmissions.remove_notifications();
+        dropped.extend(self.queue.remove_notifications(|_| true));
+        for owner in dropped {
+            self.fail(owner, RequestFailure::Cancelled);
+        }
+    }
+
+    /// Says whether [`poll_event`](Self::poll_event) would return something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Returns what happened so far.

@@ -175,8 +175,9 @@ pub enum Event {
         /// Which one.
         id: NotificationId,
     },
-    /// A notification was not sent: too many were waiting, it fits no message, or
-    /// [`Endpoint::cancel_notifications`](super::Endpoint::cancel_notifications) was called.
+    /// A notification was not sent or given up: too many were waiting, it fits no message, or
+    /// [`Endpoint::cancel_notifications`](super::Endpoint::cancel_notifications) or
+    /// [`Endpoint::drop_notifications`](super::Endpoint::drop_notifications) was called.
     NotificationDropped {
         /// Which one.
         id: NotificationId,

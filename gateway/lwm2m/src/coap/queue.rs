@@ -96,12 +96,12 @@ impl Queue {
         self.others.retain(|draft| draft.owner != owner);
     }
 
-    /// Takes out the notifications of an observation, and returns what they belong to.
-    pub(super) fn remove_notifications(&mut self, token: &[u8]) -> Vec<Owner> {
+    /// Takes out the notifications whose observation has a token that is meant, and returns what they belong to.
+    pub(super) fn remove_notifications(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> Vec<Owner> {
         let mut removed = Vec::new();
         for lane in [&mut self.unconfirmed, &mut self.others] {
             lane.retain(|draft| {
-                let goes = matches!(draft.owner, Owner::Notification(_)) && draft.message.token == token;
+                let goes = matches!(draft.owner, Owner::Notification(_)) && is_meant(&draft.message.token);
                 if goes {
                     removed.push(draft.owner);
                 }

@@ -93,6 +93,14 @@ impl Transmissions {
         self.waiting.retain(|transmission| transmission.owner != owner);
     }
 
+    /// Takes out the notifications, and returns what they belong to.
+    pub(super) fn remove_notifications(&mut self) -> Vec<Owner> {
+        let removed = self.waiting.extract_if(.., |transmission| {
+            matches!(transmission.owner, Owner::Notification(_))
+        });
+        removed.map(|transmission| transmission.owner).collect()
+    }
+
     /// Returns the next message whose time has come.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
         let index = self

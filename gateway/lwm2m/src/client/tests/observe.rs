@@ -46,7 +46,7 @@ fn a_change_is_told_with_the_token_and_a_rising_sequence() {
 fn notifications_keep_the_format_that_the_observe_accepted() {
     for (format, expected) in [
         (0, &b"22"[..]),
-        (11542, b"\xE8\x16\x44\x08\x40\x36\x00\x00\x00\x00\x00\x00"),
+        (11542, b"\xE4\x16\x44\x41\xB0\x00\x00"),
         (110, br#"[{"bn":"/3303/0/5700","v":22}]"#),
     ] {
         let mut bench = Bench::default();
@@ -55,11 +55,7 @@ fn notifications_keep_the_format_that_the_observe_accepted() {
         let notification = bench.take_sent();
         assert_eq!(format_of(&notification), Some(format.into()));
         if format != 110 {
-            assert!(
-                notification.payload == expected || format == 11542,
-                "{:?}",
-                notification.payload
-            );
+            assert_eq!(notification.payload, expected);
         } else {
             let text = payload(&notification).replace("22.0", "22");
             assert_eq!(text.as_bytes(), expected);
@@ -152,6 +148,8 @@ fn an_observation_ends_by_reset_by_token_or_by_path() {
     bench.reply_empty(&notification, MessageType::Reset);
     assert_eq!(bench.events.pop(), Some(Event::ObservationsChanged));
     assert_eq!(bench.client.observed(), []);
+    let update = bench.take_sent();
+    bench.answer(&update, "2.04", &[]);
 
     observe(&mut bench, TEMPERATURE, &[2]);
     observe(&mut bench, "/3/0/9", &[3]);
@@ -284,6 +282,109 @@ fn a_notification_without_acknowledgement_leads_to_an_update_and_is_repeated_aft
 }
 
 #[test]
+fn a_server_that_falls_silent_is_asked_and_left_soon_however_much_it_observes() {
+    let mut bench = Bench::registered(ClientConfig {
+        confirmable_notifications: true,
+        ..Bench::config()
+    });
+    for token in 0..20 {
+        observe(&mut bench, TEMPERATURE, &[token]);
+    }
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    let first_of = |bench: &mut Bench, path: &[&str]| {
+        let begin = bench.now;
+        while !bench.sent.iter().any(|p| texts(p, CoapOption::UriPath) == path) {
+            bench.sent.clear();
+            bench.pass_until_sent();
+        }
+        bench.sent.clear();
+        bench.now - begin
+    };
+    // MAX_TRANSMIT_WAIT of RFC 7252 each: one notification, then one Update.
+    assert!(first_of(&mut bench, &["rd", "5a3f"]) <= Duration::from_secs(93));
+    assert!(first_of(&mut bench, &["rd"]) <= Duration::from_secs(93));
+    assert!(bench.events.iter().any(|e| matches!(e, Event::Lost { .. })));
+    assert_eq!(bench.client.state(), RegistrationState::Registering);
+}
+
+#[test]
+fn what_was_dropped_for_the_sake_of_the_update_is_told_after_it() {
+    let mut bench = Bench::registered(ClientConfig {
+        confirmable_notifications: true,
+        ..Bench::config()
+    });
+    for token in 0..20 {
+        observe(&mut bench, TEMPERATURE, &[token]);
+    }
+    bench.change(TEMPERATURE, Value::Float(1.0));
+    while !bench
+        .sent
+        .iter()
+        .any(|p| texts(p, CoapOption::UriPath) == ["rd", "5a3f"])
+    {
+        bench.sent.clear();
+        bench.pass_until_sent();
+    }
+    let update = bench.sent.pop().unwrap();
+    bench.sent.clear();
+    bench.answer(&update, "2.04", &[]);
+    let mut told = std::collections::BTreeSet::new();
+    while told.len() < 20 {
+        bench.pass_until_sent();
+        let notification = bench.take_sent();
+        assert_eq!(payload(&notification), "1");
+        told.insert(notification.get_token().to_vec());
+        bench.reply_empty(&notification, MessageType::Acknowledgement);
+    }
+}
+
+#[test]
+fn a_reset_makes_the_client_ask_once_a_minute_whether_it_is_still_registered() {
+    let mut bench = Bench::default();
+    for (token, asks) in [(1, true), (2, false), (3, true)] {
+        observe(&mut bench, TEMPERATURE, &[token]);
+        bench.change(TEMPERATURE, Value::Float(token.into()));
+        let notification = bench.take_sent();
+        bench.reply_empty(&notification, MessageType::Reset);
+        if asks {
+            let update = bench.take_sent();
+            assert_eq!(texts(&update, CoapOption::UriPath), ["rd", "5a3f"]);
+            bench.answer(&update, "2.04", &[]);
+        }
+        assert_eq!(bench.sent, []);
+        bench.pass(limits::DOUBT_EVERY / 2);
+    }
+}
+
+#[test]
+fn the_end_of_an_observation_is_told_behind_the_register_and_not_while_waiting_to_register() {
+    for (answer, told) in [("2.01", true), ("4.03", false)] {
+        let mut bench = Bench::started(Bench::config());
+        let register = bench.take_sent();
+        observe(&mut bench, "/3311/1/5850", &[1]);
+        if told {
+            remove_lamp(&mut bench);
+            assert_eq!(bench.sent, []);
+        }
+        bench.answer(&register, answer, &["rd", "5a3f"]);
+        if !told {
+            assert_eq!(bench.client.state(), RegistrationState::Waiting);
+            remove_lamp(&mut bench);
+        }
+        assert_eq!(bench.client.observed(), []);
+        let sent: Vec<_> = bench.sent.iter().map(code).collect();
+        assert_eq!(sent == ["4.04"], told, "{sent:?}");
+        assert_eq!(sent.is_empty(), !told, "{sent:?}");
+    }
+}
+
+fn remove_lamp(bench: &mut Bench) {
+    bench.device.remove(3311, 1);
+    bench.client.handle_instances_changed(&bench.device, bench.now);
+    bench.collect();
+}
+
+#[test]
 fn a_new_registration_drops_the_observations_and_an_update_keeps_them() {
     let mut bench = Bench::default();
     observe(&mut bench, TEMPERATURE, &[1]);
@@ -314,9 +415,7 @@ fn the_observation_of_an_instance_that_goes_ends_with_4_04() {
     let mut bench = Bench::default();
     observe(&mut bench, "/3311/1/5850", &[1]);
     observe(&mut bench, "/3311", &[2]);
-    bench.device.remove(3311, 1);
-    bench.client.handle_instances_changed(&bench.device, bench.now);
-    bench.collect();
+    remove_lamp(&mut bench);
     let told = |token: u8, bench: &Bench| {
         bench
             .sent

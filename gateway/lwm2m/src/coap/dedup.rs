@@ -17,6 +17,7 @@ pub(super) enum Sighting {
 #[derive(Debug)]
 struct Entry {
     fingerprint: u64,
+    safe: bool,
     seen: Instant,
     reply: Option<Vec<u8>>,
 }
@@ -26,7 +27,10 @@ struct Entry {
 pub(super) struct Dedup {
     lifetime: Duration,
     entries: BTreeMap<u16, Entry>,
-    order: VecDeque<(u16, Instant)>,
+    /// Those of safe requests, which are forgotten first: RFC 7252, section 4.5, lets what is idempotent be done
+    /// again, but a burst of reads must not make an Execute happen twice.
+    safe: VecDeque<(u16, Instant)>,
+    others: VecDeque<(u16, Instant)>,
     reply_bytes: usize,
 }
 
@@ -35,7 +39,8 @@ impl Dedup {
         Self {
             lifetime,
             entries: BTreeMap::new(),
-            order: VecDeque::new(),
+            safe: VecDeque::new(),
+            others: VecDeque::new(),
             reply_bytes: 0,
         }
     }
@@ -44,7 +49,7 @@ impl Dedup {
     ///
     /// An id that comes with other bytes is no repetition but that of a peer that restarted: its first request
     /// must not be answered with what its predecessor asked for.
-    pub(super) fn note(&mut self, id: u16, datagram: &[u8], now: Instant) -> Sighting {
+    pub(super) fn note(&mut self, id: u16, safe: bool, datagram: &[u8], now: Instant) -> Sighting {
         self.expire(now);
         let fingerprint = fingerprint(datagram);
         if let Some(entry) = self
@@ -59,14 +64,15 @@ impl Dedup {
             id,
             Entry {
                 fingerprint,
+                safe,
                 seen: now,
                 reply: None,
             },
         );
-        self.order.push_back((id, now));
-        // The order may name an id twice, the table does not: so its length is the one to bound.
-        while self.order.len() > DEDUP_ENTRIES_MAX {
-            self.remove_oldest();
+        self.order(safe).push_back((id, now));
+        // The orders may name an id twice, the table does not: so their length is the one to bound.
+        while self.safe.len() + self.others.len() > DEDUP_ENTRIES_MAX {
+            self.remove_oldest(!self.safe.is_empty());
         }
         Sighting::First
     }
@@ -80,26 +86,34 @@ impl Dedup {
         self.reply_bytes += reply.len();
         self.reply_bytes -= before;
         while self.reply_bytes > DEDUP_BYTES_MAX {
-            self.remove_oldest();
+            self.remove_oldest(!self.safe.is_empty());
         }
+    }
+
+    const fn order(&mut self, safe: bool) -> &mut VecDeque<(u16, Instant)> {
+        if safe { &mut self.safe } else { &mut self.others }
     }
 
     fn expire(&mut self, now: Instant) {
-        while self
-            .order
-            .front()
-            .is_some_and(|(_, seen)| now.saturating_duration_since(*seen) >= self.lifetime)
-        {
-            self.remove_oldest();
+        let lifetime = self.lifetime;
+        for safe in [true, false] {
+            let is_over = |seen: Instant| now.saturating_duration_since(seen) >= lifetime;
+            while self.order(safe).front().is_some_and(|(_, seen)| is_over(*seen)) {
+                self.remove_oldest(safe);
+            }
         }
     }
 
-    fn remove_oldest(&mut self) {
-        let Some((id, seen)) = self.order.pop_front() else {
+    fn remove_oldest(&mut self, safe: bool) {
+        let Some((id, seen)) = self.order(safe).pop_front() else {
             return;
         };
-        // An id that was noted anew has a later place in the order too.
-        if self.entries.get(&id).is_some_and(|entry| entry.seen == seen) {
+        // An id that was noted anew has a later place in an order too.
+        if self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.seen == seen && entry.safe == safe)
+        {
             self.remove(id);
         }
     }
@@ -130,16 +144,16 @@ mod tests {
     fn a_repetition_gets_the_reply_of_the_first() {
         let mut dedup = Dedup::new(LIFETIME);
         let now = start();
-        assert_eq!(dedup.note(7, b"ask", now), Sighting::First);
-        assert_eq!(dedup.note(7, b"ask", now), Sighting::Repeated(None));
+        assert_eq!(dedup.note(7, false, b"ask", now), Sighting::First);
+        assert_eq!(dedup.note(7, false, b"ask", now), Sighting::Repeated(None));
         dedup.set_reply(7, b"wait");
         dedup.set_reply(7, b"answer");
         assert_eq!(
-            dedup.note(7, b"ask", now + LIFETIME / 2),
+            dedup.note(7, false, b"ask", now + LIFETIME / 2),
             Sighting::Repeated(Some(b"answer".to_vec()))
         );
         assert_eq!(
-            dedup.note(7, b"ask", now + LIFETIME),
+            dedup.note(7, false, b"ask", now + LIFETIME),
             Sighting::First,
             "its time is over"
         );
@@ -149,10 +163,10 @@ mod tests {
     fn an_id_with_other_bytes_is_that_of_a_peer_that_restarted() {
         let mut dedup = Dedup::new(LIFETIME);
         let now = start();
-        assert_eq!(dedup.note(7, b"old", now), Sighting::First);
+        assert_eq!(dedup.note(7, false, b"old", now), Sighting::First);
         dedup.set_reply(7, b"answer to old");
-        assert_eq!(dedup.note(7, b"new", now), Sighting::First);
-        assert_eq!(dedup.note(7, b"new", now), Sighting::Repeated(None));
+        assert_eq!(dedup.note(7, false, b"new", now), Sighting::First);
+        assert_eq!(dedup.note(7, false, b"new", now), Sighting::Repeated(None));
     }
 
     #[test]
@@ -160,11 +174,28 @@ mod tests {
         let mut dedup = Dedup::new(LIFETIME);
         let now = start();
         for id in 0..u16::try_from(DEDUP_ENTRIES_MAX).unwrap() + 1 {
-            assert_eq!(dedup.note(id, b"ask", now), Sighting::First);
+            assert_eq!(dedup.note(id, false, b"ask", now), Sighting::First);
         }
         assert_eq!(dedup.entries.len(), DEDUP_ENTRIES_MAX);
-        assert_eq!(dedup.note(1, b"ask", now), Sighting::Repeated(None));
-        assert_eq!(dedup.note(0, b"ask", now), Sighting::First);
+        assert_eq!(dedup.note(1, false, b"ask", now), Sighting::Repeated(None));
+        assert_eq!(dedup.note(0, false, b"ask", now), Sighting::First);
+    }
+
+    #[test]
+    fn the_ids_of_safe_requests_make_room_first() {
+        let mut dedup = Dedup::new(LIFETIME);
+        let now = start();
+        dedup.note(0, false, b"execute", now);
+        dedup.set_reply(0, b"done");
+        for id in 1..2000 {
+            assert_eq!(dedup.note(id, true, b"get", now), Sighting::First);
+            dedup.set_reply(id, &[0; 1024]);
+            assert!(dedup.reply_bytes <= DEDUP_BYTES_MAX);
+        }
+        let done = Sighting::Repeated(Some(b"done".to_vec()));
+        assert_eq!(dedup.note(0, false, b"execute", now), done);
+        assert_eq!(dedup.note(0, false, b"execute", now + LIFETIME), Sighting::First);
+        assert_eq!((dedup.entries.len(), dedup.reply_bytes), (1, 0));
     }
 
     #[test]
@@ -172,7 +203,7 @@ mod tests {
         let mut dedup = Dedup::new(LIFETIME);
         let now = start();
         for id in 0..100 {
-            dedup.note(id, b"ask", now);
+            dedup.note(id, false, b"ask", now);
             dedup.set_reply(id, &[0; 1024]);
             assert!(dedup.reply_bytes <= DEDUP_BYTES_MAX);
         }
@@ -184,8 +215,8 @@ mod tests {
         let mut dedup = Dedup::new(LIFETIME);
         let now = start();
         for round in 0..10_000u32 {
-            dedup.note(7, &round.to_be_bytes(), now);
+            dedup.note(7, false, &round.to_be_bytes(), now);
         }
-        assert!(dedup.order.len() <= DEDUP_ENTRIES_MAX);
+        assert!(dedup.others.len() <= DEDUP_ENTRIES_MAX);
     }
 }

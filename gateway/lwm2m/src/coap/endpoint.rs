@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::code::Code;
+use super::code::{Code, Method};
 use super::dedup::{Dedup, Sighting};
 use super::exchange::{
     Event, Notification, NotificationId, Request, RequestFailure, RequestId, RequestKey, Response,
@@ -245,12 +245,17 @@ impl Endpoint {
             Kind::Reset => self.handle_reset(message.id),
             Kind::Confirmable if message.code == Code::EMPTY => self.reset(message.id),
             Kind::NonConfirmable if message.code == Code::EMPTY => {}
-            Kind::Confirmable | Kind::NonConfirmable => match self.dedup.note(message.id, datagram, now) {
+            Kind::Confirmable | Kind::NonConfirmable => match self.note(&message, datagram, now) {
                 Sighting::First if message.code.is_request() => self.handle_request(message, now),
                 Sighting::First => self.handle_response(&message, now),
                 Sighting::Repeated(reply) => self.repeat_reply(reply),
             },
         }
+    }
+
+    fn note(&mut self, message: &Message, datagram: &[u8], now: Instant) -> Sighting {
+        let safe = message.method().is_some_and(Method::is_safe);
+        self.dedup.note(message.id, safe, datagram, now)
     }
 
     fn handle_request(&mut self, message: Message, now: Instant) {

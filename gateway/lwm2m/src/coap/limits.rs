@@ -26,7 +26,7 @@ pub const SEPARATE_RESPONSES_MAX: usize = 64;
 pub const NOTIFICATIONS_MAX: usize = 256;
 
 /// Message ids of the peer that are remembered; beyond, the oldest is forgotten, and a very late repetition of it
-/// would be taken for a request of its own.
+/// would be taken for a request of its own. Those of GET and FETCH go first, which do no harm twice.
 pub const DEDUP_ENTRIES_MAX: usize = 512;
 
 /// Bytes of replies kept for replay; beyond, the oldest are forgotten with their message ids.

@@ -445,3 +445,19 @@ fn complaints_are_bounded_and_leave_room_for_what_matters() {
     assert_eq!(bench.events.len(), limits::COMPLAINTS + 1);
     assert!(matches!(bench.events.last(), Some(Event::Operation { .. })));
 }
+
+#[test]
+fn a_repeated_execute_is_one_operation_however_much_is_read_in_between() {
+    let mut bench = Bench::default();
+    let execute = Ask::post("/3303/0/5605").to_packet(1);
+    bench.receive(&execute);
+    let (id, _) = bench.operation();
+    bench.respond(id, Response::Changed);
+    let answer = bench.take_sent();
+    for _ in 0..520 {
+        assert_eq!(code(&bench.ask(&Ask::get("/3303/0/5700"))), "2.05");
+    }
+    bench.receive(&execute);
+    assert_eq!(bench.take_sent(), answer);
+    assert!(!bench.events.iter().any(|e| matches!(e, Event::Operation { .. })));
+}

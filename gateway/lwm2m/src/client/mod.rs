@@ -215,6 +215,7 @@ impl Client {
         if self.server.mute_send {
             return Err(SendRefused::Muted);
         }
+        self.now = now;
         let request = self.sends.request(self.registration.root(), &records)?;
         let request = self.endpoint.request(request, now);
         self.sends.handle_sent(request, id);
@@ -250,6 +251,8 @@ impl Client {
             .flatten();
         let operations = self.operations.values().map(PendingOperation::expires_at).min();
         let times = [
+            // What failed in a call that was not handed the objects.
+            self.endpoint.has_events().then_some(self.now),
             self.endpoint.poll_timeout(),
             self.registration.poll_timeout(self.now),
             observations,

@@ -14,12 +14,18 @@ impl Client {
     /// Deals out what CoAP has to tell, then sends what is due.
     pub(super) fn progress(&mut self, objects: &dyn Objects, now: Instant) {
         self.now = now;
-        while let Some(event) = self.endpoint.poll_event() {
-            self.handle_coap_event(event, objects, now);
-        }
-        self.send_registration_requests(objects, now);
-        if self.observes() {
-            self.send_notifications(objects, now);
+        loop {
+            while let Some(event) = self.endpoint.poll_event() {
+                self.handle_coap_event(event, objects, now);
+            }
+            self.send_registration_requests(objects, now);
+            if self.observes() {
+                self.send_notifications(objects, now);
+            }
+            // What cannot be sent fails at once. That ends, because whatever fails is tried again later only.
+            if !self.endpoint.has_events() {
+                return;
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::{SendId, SendRefused};
 use super::limits;
+use crate::coap::limits::BODY_MAX_BYTES;
 use crate::coap::{Method, Request, RequestId};
 use crate::format::{self, ContentFormat, Record};
 
@@ -23,6 +24,10 @@ impl Sends {
         }
         let payload = format::encode_records(ContentFormat::SenmlCbor, records);
         let payload = payload.map_err(|e| SendRefused::Invalid(e.to_string()))?;
+        if payload.len() > BODY_MAX_BYTES {
+            let reason = format!("{} bytes, at most {BODY_MAX_BYTES} are expected", payload.len());
+            return Err(SendRefused::Invalid(reason));
+        }
         let mut path = root.to_vec();
         path.push("dp".to_owned());
         Ok(Request {

@@ -7,6 +7,7 @@ use coap_lite::{CoapOption, MessageType, Packet};
 use super::device::Device;
 use super::start;
 use crate::client::{Client, ClientConfig, Event, Operation, OperationId, Response};
+use crate::coap::limits::DATAGRAM_MAX_BYTES;
 
 /// A client, its objects, the time, and what it has sent so far.
 pub(super) struct Bench {
@@ -175,7 +176,7 @@ impl Bench {
     }
 
     pub(super) fn receive(&mut self, packet: &Packet) {
-        self.receive_bytes(&packet.to_bytes().unwrap());
+        self.receive_bytes(&packet.to_bytes_with_limit(DATAGRAM_MAX_BYTES).unwrap());
     }
 
     pub(super) fn receive_bytes(&mut self, datagram: &[u8]) {

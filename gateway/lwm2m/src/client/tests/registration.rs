@@ -381,3 +381,23 @@ fn what_is_created_or_deleted_is_told_by_an_update() {
     assert_eq!(texts(&created, CoapOption::LocationPath), ["3311", "4"]);
     assert!(payload(&bench.take_sent()).contains("</3311/4>"));
 }
+
+#[test]
+fn a_request_that_fits_no_message_fails_at_once() {
+    let bench = Bench::started(ClientConfig {
+        endpoint: "e".repeat(2000),
+        ..Bench::config()
+    });
+    assert_eq!(bench.sent, []);
+    assert!(matches!(bench.events[..], [Event::RegistrationFailed { .. }]));
+    assert_eq!(bench.client.state(), RegistrationState::Waiting);
+
+    let mut bench = Bench::started(Bench::config());
+    let register = bench.take_sent();
+    bench.answer(&register, "2.01", &["l".repeat(250).as_str(); 6]);
+    assert_eq!(bench.client.state(), RegistrationState::Registered);
+    bench.client.deregister(bench.now);
+    bench.pass_secs(0);
+    assert_eq!(bench.client.state(), RegistrationState::Stopped);
+    assert_eq!(bench.events.last(), Some(&Event::Deregistered));
+}

@@ -7,6 +7,7 @@ use crate::client::{
     ClientConfig, EnablerVersion, Event, RegistrationState, SendId, SendOutcome, SendRefused, limits,
 };
 use crate::coap::Code;
+use crate::coap::limits::BODY_MAX_BYTES;
 use crate::format::{Entry, Record, RecordTime};
 use crate::{Path, Timestamp, Value};
 
@@ -112,6 +113,10 @@ fn a_send_is_refused_where_it_cannot_be() {
         Err(SendRefused::NotInVersion)
     );
     let mut bench = Bench::default();
+    let mut large = record(1.0);
+    large.entry.value = Value::Opaque(vec![0; BODY_MAX_BYTES]);
+    let refused = bench.client.send(SendId(1), vec![large], bench.now);
+    assert!(matches!(refused, Err(SendRefused::Invalid(_))), "{refused:?}");
     for count in [0, limits::RECORDS + 1] {
         let refused = bench.client.send(SendId(1), vec![record(1.0); count], bench.now);
         assert!(matches!(refused, Err(SendRefused::Invalid(_))), "{count}");

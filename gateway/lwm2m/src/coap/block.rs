@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::code::{Code, Method};
 use super::dedup::fingerprint;
 use super::exchange::Response;
-use super::limits::{ASSEMBLIES_MAX, BODY_MAX_BYTES, SERVED_BODIES_MAX, SERVED_BODIES_MAX_BYTES};
+use super::limits::{
+    ASSEMBLIES_MAX, BODY_MAX_BYTES, FETCH_PAUSE_MAX, SERVED_BODIES_MAX, SERVED_BODIES_MAX_BYTES,
+};
 
 /// The value of a Block1 or Block2 option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +190,8 @@ struct Served {
     key: ResourceKey,
     response: Response,
     touched: Instant,
+    /// Whether the last block went out.
+    fetched: bool,
 }
 
 /// Bodies of our responses and notifications that the peer fetches block by block.
@@ -212,19 +216,28 @@ impl ServedBodies {
             key,
             response,
             touched: now,
+            fetched: false,
         });
         while self.bodies.len() > SERVED_BODIES_MAX || self.bytes() > SERVED_BODIES_MAX_BYTES {
             self.bodies.pop_front();
         }
     }
 
-    /// Returns the body kept for a resource.
-    pub(super) fn find(&mut self, key: &ResourceKey, now: Instant) -> Option<&Response> {
+    /// Returns the body kept for a resource, of which the bytes up to `end` are going out.
+    pub(super) fn find(&mut self, key: &ResourceKey, end: usize, now: Instant) -> Option<&Response> {
         self.bodies
             .retain(|served| now.saturating_duration_since(served.touched) < self.lifetime);
         let served = self.bodies.iter_mut().find(|served| served.key == *key)?;
         served.touched = now;
+        served.fetched |= end >= served.response.payload.len();
         Some(&served.response)
+    }
+
+    /// Says whether the peer is in the middle of a body: another one in its place would tear what it gets.
+    pub(super) fn is_being_fetched(&self, key: &ResourceKey, now: Instant) -> bool {
+        let lately = |at| now.saturating_duration_since(at) < FETCH_PAUSE_MAX;
+        let mut bodies = self.bodies.iter();
+        bodies.any(|served| served.key == *key && !served.fetched && lately(served.touched))
     }
 
     /// Forgets the body of a resource that is asked for anew.
@@ -374,12 +387,12 @@ mod tests {
         for index in 0..=SERVED_BODIES_MAX {
             bodies.keep(key(&index.to_string()), response(1), now);
         }
-        assert!(bodies.find(&key("0"), now).is_none() && bodies.find(&key("1"), now).is_some());
+        assert!(bodies.find(&key("0"), 1, now).is_none() && bodies.find(&key("1"), 1, now).is_some());
         for index in 0..4 {
             bodies.keep(key(&index.to_string()), response(BODY_MAX_BYTES), now);
             assert!(bodies.bytes() <= SERVED_BODIES_MAX_BYTES);
         }
-        assert!(bodies.find(&key("3"), now).is_some());
-        assert!(bodies.find(&key("3"), now + LIFETIME).is_none());
+        assert!(bodies.find(&key("3"), 1, now).is_some());
+        assert!(bodies.find(&key("3"), 1, now + LIFETIME).is_none());
     }
 }

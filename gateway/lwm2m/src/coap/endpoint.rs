@@ -197,7 +197,10 @@ impl Endpoint {
         } else {
             Kind::NonConfirmable
         };
-        let (token, reply) = self.incoming.notification(notification, now);
+        let Some((token, reply)) = self.incoming.notification(notification, now) else {
+            self.events.push_back(Event::NotificationDropped { id });
+            return id;
+        };
         let draft = Draft {
             owner: Owner::Notification(id),
             message: reply.into_message(kind, 0, token),

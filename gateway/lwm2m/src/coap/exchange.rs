@@ -175,7 +175,8 @@ pub enum Event {
         /// Which one.
         id: NotificationId,
     },
-    /// A notification was not sent or given up: too many were waiting, it fits no message, or
+    /// A notification was not sent or given up: too many were waiting, it fits no message, the peer is
+    /// fetching an earlier body of the resource block by block, or
     /// [`Endpoint::cancel_notifications`](super::Endpoint::cancel_notifications) or
     /// [`Endpoint::drop_notifications`](super::Endpoint::drop_notifications) was called.
     NotificationDropped {

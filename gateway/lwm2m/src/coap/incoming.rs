@@ -143,7 +143,8 @@ impl Incoming {
     /// Serves a block beyond the first from the body kept; none where the layer above is to be asked for it.
     fn later_block(&mut self, wanted: &Wanted, now: Instant) -> Option<Reply> {
         let size = self.block_size;
-        match self.served.find(&wanted.key, now) {
+        let end = |block: Block| block.offset() + block.size().min(size);
+        match self.served.find(&wanted.key, wanted.block2.map_or(0, end), now) {
             Some(response) => Some(blockwise(response, wanted.block2, size)),
             None if wanted.key.method.is_safe() => None,
             // Asking again would do again what the request does.
@@ -257,8 +258,13 @@ impl Incoming {
         Some((open, reply))
     }
 
-    /// Returns a notification as it is sent: its first block where it is larger than one.
-    pub(super) fn notification(&mut self, notification: Notification, now: Instant) -> (Vec<u8>, Reply) {
+    /// Returns a notification as it is sent: its first block where it is larger than one. None where it would take
+    /// the place of a body that the peer is fetching.
+    pub(super) fn notification(
+        &mut self,
+        notification: Notification,
+        now: Instant,
+    ) -> Option<(Vec<u8>, Reply)> {
         let observed = self
             .observed
             .iter()
@@ -277,13 +283,16 @@ impl Incoming {
         };
         let reply = blockwise(&response, None, size);
         if let Some(observed) = observed.filter(|_| response.payload.len() > size) {
+            if self.served.is_being_fetched(&observed.key, now) {
+                return None;
+            }
             let response = Response {
                 observe: None,
                 ..response
             };
             self.served.keep(observed.key.clone(), response, now);
         }
-        (notification.token, reply)
+        Some((notification.token, reply))
     }
 
     /// Forgets what an observation was about.

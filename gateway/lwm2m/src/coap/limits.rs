@@ -1,5 +1,7 @@
 //! Every bound of the CoAP engine. All are per endpoint, so a thousand endpoints stay small unless all are busy.
 
+use std::time::Duration;
+
 /// Bytes of a datagram that is accepted; a peer that sends more ignores every block size there is.
 /// Bounds what coap-lite allocates for a datagram of nothing but empty options.
 pub const DATAGRAM_MAX_BYTES: usize = 4096;
@@ -46,6 +48,10 @@ pub const SERVED_BODIES_MAX: usize = 8;
 
 /// Bytes of all bodies kept for the peer.
 pub const SERVED_BODIES_MAX_BYTES: usize = 2 * BODY_MAX_BYTES;
+
+/// How long after a block large notifications wait for the peer to ask for the next one of the same resource: a
+/// repetition of its question comes within ACK_TIMEOUT * ACK_RANDOM_FACTOR, 3 s.
+pub const FETCH_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often one block-wise transfer begins anew, because the peer lost blocks or its value changed meanwhile.
 pub const TRANSFER_RESTARTS_MAX: u32 = 3;

@@ -442,3 +442,30 @@ fn a_value_that_is_absent_is_not_told() {
     bench.change(TEMPERATURE, Value::Float(2.0));
     assert_eq!(payload(&bench.take_sent()), "2");
 }
+
+#[test]
+fn a_large_read_is_fetched_whole_while_the_instance_changes_and_the_change_is_told_after_it() {
+    let mut bench = Bench::default();
+    bench.device.set("/3/0/14", Value::String("x".repeat(500)));
+    let ask = Ask::get("/3/0").accept(110);
+    bench.ask(&ask.clone().observe(0).token(&[1]));
+    bench.pass_secs(10);
+    let first = bench.ask(&ask);
+    bench.change("/3/0/9", Value::Integer(7));
+    assert_eq!(bench.sent, [], "the change waits");
+    let mut rest = ask.to_packet(9);
+    rest.add_option(CoapOption::Block2, vec![0x15]);
+    bench.receive(&rest);
+    let rest = bench.take_sent();
+    assert_eq!(
+        rest.get_first_option(CoapOption::ETag),
+        first.get_first_option(CoapOption::ETag)
+    );
+    assert!(bench.pass_until_sent() <= limits::REPEAT_LOST_AFTER);
+    let notification = bench.take_sent();
+    assert_eq!(notification.get_token(), [1]);
+    assert_ne!(
+        notification.get_first_option(CoapOption::ETag),
+        first.get_first_option(CoapOption::ETag)
+    );
+}

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::pair::{body, content};
 use super::{acknowledge, ask, endpoint, events, reported_request, sent, shown, start, tell};
+use crate::coap::limits::FETCH_PAUSE_MAX;
 use crate::coap::{Code, Endpoint, Event, Kind, Message, Notification, NotificationId, Response, option};
 
 const GET: u8 = 1;
@@ -205,6 +206,61 @@ fn the_rest_of_a_large_notification_is_fetched_under_another_token() {
         events(&mut endpoint),
         [Event::NotificationAcknowledged(NotificationId(0))]
     );
+}
+
+/// Asks for a block of /temperature that is kept, and returns its payload.
+fn later_block(endpoint: &mut Endpoint, id: u16, value: u8, now: Instant) -> Vec<u8> {
+    let next = ask(
+        Kind::Confirmable,
+        GET,
+        id,
+        "temperature",
+        &[(option::BLOCK2, &[value])],
+    );
+    tell(endpoint, &next, now).remove(0).payload
+}
+
+#[test]
+fn a_large_notification_does_not_tear_the_body_that_the_peer_is_fetching() {
+    let now = start();
+    let mut endpoint = observed(now);
+    tell(
+        &mut endpoint,
+        &ask(Kind::Confirmable, GET, 2, "temperature", &[]),
+        now,
+    );
+    let key = reported_request(&mut endpoint).key;
+    endpoint.respond(key, content(&body(1100)), now);
+    let mut whole = sent(&mut endpoint).remove(0).payload;
+    for (block, value) in [(3, 0x15), (4, 0x25)] {
+        let id = endpoint.notify(notification(false, 7, &[9; 1100]), now);
+        assert_eq!(sent(&mut endpoint), []);
+        assert_eq!(events(&mut endpoint), [Event::NotificationDropped { id }]);
+        endpoint.notify(notification(false, 7, b"small"), now);
+        assert_eq!(sent(&mut endpoint).len(), 1, "it needs no body kept");
+        whole.extend(later_block(&mut endpoint, block, value, now));
+    }
+    assert_eq!(whole, body(1100));
+    endpoint.notify(notification(false, 8, &[9; 1100]), now);
+    assert_eq!(sent(&mut endpoint).len(), 1, "the body is fetched");
+}
+
+#[test]
+fn a_peer_that_fetches_no_further_holds_back_large_notifications_only_for_a_while() {
+    let now = start();
+    let mut endpoint = observed(now);
+    endpoint.notify(notification(false, 7, &body(1100)), now);
+    assert_eq!(sent(&mut endpoint).len(), 1);
+    let touched = now + FETCH_PAUSE_MAX / 2;
+    assert_eq!(
+        later_block(&mut endpoint, 3, 0x15, touched),
+        body(1100)[512..1024]
+    );
+    let rows = [(now + FETCH_PAUSE_MAX, 0), (touched + FETCH_PAUSE_MAX, 1)];
+    for (at, expected) in rows {
+        endpoint.notify(notification(false, 8, &[9; 1100]), at);
+        assert_eq!(sent(&mut endpoint).len(), expected);
+    }
 }
 
 #[test]

@@ -158,9 +158,7 @@ impl Endpoint {
 
     /// Offers the next readings to the client; says how many had to be dropped, and why.
     pub(crate) fn flush(&mut self, now: Instant) -> Option<(usize, DropReason)> {
-        // A server refuses readings of an instance that it has not been told of, so the listing goes first.
-        let listing_first = self.listing_due.is_some();
-        if !self.sends || listing_first || self.client.state() != RegistrationState::Registered {
+        if !self.may_send() {
             return None;
         }
         let mut poison = 0;
@@ -205,11 +203,9 @@ impl Endpoint {
 
     /// Returns when this endpoint has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let times = [
-            self.client.poll_timeout(),
-            self.outbox.poll_timeout(),
-            self.listing_due,
-        ];
+        // A pause that ends while nothing may be sent is nobody's business: flush would leave it in the past.
+        let pause = self.outbox.poll_timeout().filter(|_| self.may_send());
+        let times = [self.client.poll_timeout(), pause, self.listing_due];
         times.into_iter().flatten().min()
     }
 
@@ -223,6 +219,12 @@ impl Endpoint {
             RegistrationState::Disabled => EndpointState::Disabled,
             RegistrationState::Deregistering | RegistrationState::Stopped => EndpointState::Deregistered,
         }
+    }
+
+    /// Says whether a Send can go out: a server refuses readings of an instance that it has not been told of, so the
+    /// listing goes first.
+    fn may_send(&self) -> bool {
+        self.sends && self.listing_due.is_none() && self.client.state() == RegistrationState::Registered
     }
 
     fn lists(&self, object: ObjectId, instance: InstanceId) -> bool {

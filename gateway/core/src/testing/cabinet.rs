@@ -16,6 +16,9 @@ use crate::{
     Gateway, Link, Now, Output, Uplink,
 };
 
+/// Wake-ups at one moment beyond which time is not going on.
+const SPIN: u32 = 1_000;
+
 /// A gateway, its server, and what came out of it.
 pub(crate) struct TestCabinet {
     pub(crate) gateway: Gateway,
@@ -105,7 +108,10 @@ impl TestCabinet {
     pub(crate) fn run_ms(&mut self, ms: u64) {
         self.settle();
         let end = self.now.instant + Duration::from_millis(ms);
+        let mut idle = 0;
         while let Some(due) = self.next_due().filter(|due| *due <= end) {
+            idle = if due > self.now.instant { 0 } else { idle + 1 };
+            assert!(idle < SPIN, "the gateway wakes again and again at one moment");
             self.advance(due.max(self.now.instant) - self.now.instant);
             let arrived = self
                 .wire

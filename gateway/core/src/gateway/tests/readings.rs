@@ -261,6 +261,32 @@ fn a_server_that_refuses_a_send_gets_it_again() {
 }
 
 #[test]
+fn a_pause_that_ends_while_the_device_is_not_registered_wakes_nobody() {
+    for is_connected in [true, false] {
+        let mut cabinet = meter();
+        cabinet
+            .server
+            .send_answers
+            .push_back(ResponseType::ServiceUnavailable);
+        cabinet.uplink(1, words(0, &[2400]));
+        cabinet.is_connected = is_connected;
+        cabinet.gateway.deregister(None, Some("meter-1"), cabinet.now);
+        for _ in 0..20 {
+            cabinet.run_ms(30_000);
+            cabinet.gateway.handle_timeout(cabinet.now);
+            let next = cabinet.gateway.poll_timeout();
+            assert!(next.is_none_or(|next| next > cabinet.now.instant), "{next:?}");
+        }
+        cabinet.is_connected = true;
+        cabinet.sent();
+        cabinet.gateway.register(None, Some("meter-1"), cabinet.now);
+        cabinet.run_ms(30_000);
+        let sent = cabinet.sent().concat();
+        assert!(sent.contains(&"/3421/0/1 240".to_owned()), "{sent:?}");
+    }
+}
+
+#[test]
 fn a_reading_that_the_server_refuses_for_good_is_set_aside_and_told() {
     let mut cabinet = meter();
     cabinet.sent();

@@ -160,7 +160,13 @@ impl Commands {
     ) -> Option<Ended> {
         let command = self.find(id)?;
         // Section 7, code 05: the unit has accepted the write and is working on it.
-        if let (Exception::Acknowledge, Some(back)) = (exception, &command.read_back) {
+        if exception == Exception::Acknowledge {
+            let Some(back) = &command.read_back else {
+                return self.end(
+                    id,
+                    Delivery::Unconfirmed("the unit is still working on it".to_owned()),
+                );
+            };
             command.stage = written(back, now, now, true);
             return None;
         }

@@ -78,6 +78,28 @@ fn an_exception_is_a_refusal_with_its_code_and_words() {
     assert_eq!(deliveries(&bench)[&1], Delivery::Refused(refusal));
 }
 
+// Section 7, code 05: the write was accepted, and takes longer than the answer may.
+#[test]
+fn a_write_that_the_unit_is_working_on_is_not_refused() {
+    let mut bench = write_bench();
+    bench.run(secs(2));
+    let mut downlink = switch(1, 3, 2, true);
+    if let Frame::ModbusWrite(write) = &mut downlink.frame {
+        write.read_back = None;
+    }
+    command(&mut bench, downlink);
+    bench.run_with(secs(2), |bench, frame| {
+        if frame[1] == 5 {
+            bench.deliver(ms(20), crate::modbus::rtu::encode(3, &[0x85, 5]));
+        }
+    });
+    assert_eq!(
+        deliveries(&bench)[&1],
+        Delivery::Unconfirmed("the unit is still working on it".to_owned())
+    );
+    assert_eq!(bench.sent.iter().filter(|(_, f)| f[..2] == [3, 5]).count(), 1);
+}
+
 #[test]
 fn a_relay_that_does_not_move_is_unconfirmed_with_what_was_read() {
     let mut bench = write_bench();

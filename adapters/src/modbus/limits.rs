@@ -49,8 +49,9 @@ pub const PROBE_PAUSES_SECS: [u64; 4] = [5, 10, 30, 60];
 /// How long an address that a unit refuses is left alone, in seconds: a new firmware or setting may bring it.
 pub const EXCLUSION_SECS: u64 = 3_600;
 
-/// Addresses and boundaries that are remembered of one unit; beyond it the oldest is forgotten and learned again.
-pub const EXCLUSIONS: usize = 64;
+/// Addresses and boundaries that are remembered of one unit: one of each for every point, since lessons that push
+/// each other out are learned for ever, at line speed.
+pub const EXCLUSIONS: usize = POINTS_PER_UNIT;
 
 /// Longest pause for a unit that says it is busy, in milliseconds; the first is 500 and each doubles.
 pub const BUSY_PAUSE_MS: u64 = 30_000;

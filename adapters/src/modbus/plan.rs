@@ -70,7 +70,7 @@ impl Costs {
 
 /// Returns the reads that together hold every point, in the order of tables and addresses.
 ///
-/// Points that the unit was seen to refuse are left out, and no read touches them.
+/// Points that the unit was seen to refuse are left out, and no read of several points touches them.
 pub fn plan<'a>(
     points: impl IntoIterator<Item = &'a RegisterPoint>,
     limits: &ReadLimits,
@@ -200,27 +200,44 @@ impl Learned {
         self.tables.insert(table, until(now));
     }
 
-    /// Learns from a read that was refused for its addresses, given the unit's points in it.
+    /// Learns from a read that was refused for its addresses, given the unit's points in it; says whether that names
+    /// the culprit.
     ///
-    /// A read with several points is halved next time. One with a single point names the culprit: the point is left
-    /// alone, and the boundaries that led to it go, since the rest may do in one read again.
-    pub fn note_refused(&mut self, read: &ReadRequest, inside: &[&RegisterPoint], now: Instant) {
-        let mut starts: Vec<u16> = inside.iter().map(|p| p.address).collect();
+    /// A read that can be is halved next time. One that cannot, because a single point needs all of it, names the
+    /// culprit: the point is left alone, and the boundaries that led to it go, since the rest may do in one read again.
+    pub fn note_refused(&mut self, read: &ReadRequest, inside: &[&RegisterPoint], now: Instant) -> bool {
+        if let Some(middle) = self.middle(read, inside) {
+            let cut = lesson(read.table, (middle, middle), now);
+            remember(&mut self.cuts, cut);
+            return false;
+        }
+        let spans = || inside.iter().map(|point| span(point));
+        let start = spans().map(|(start, _)| start).min();
+        let end = spans().map(|(_, end)| end).max();
+        let refused = (
+            start.unwrap_or(u32::from(read.address)),
+            end.unwrap_or(read.end()),
+        );
+        self.cuts.retain(|cut| cut.table != read.table);
+        remember(&mut self.refused, lesson(read.table, refused, now));
+        true
+    }
+
+    /// Returns where to halve a read; nowhere if that was tried, or if one point needs all of it.
+    fn middle(&self, read: &ReadRequest, inside: &[&RegisterPoint]) -> Option<u32> {
+        let all = (u32::from(read.address), read.end());
+        if inside.iter().any(|point| span(point) == all) {
+            return None;
+        }
+        let mut starts: Vec<u32> = inside.iter().map(|point| span(point).0).collect();
         starts.sort_unstable();
         starts.dedup();
-        let middle = starts.get(starts.len() / 2).copied().filter(|_| starts.len() > 1);
-        let lesson = |start, end| Lesson {
-            table: read.table,
-            start,
-            end,
-            until: until(now),
-        };
-        if let Some(middle) = middle {
-            remember(&mut self.cuts, lesson(u32::from(middle), u32::from(middle)));
-        } else {
-            self.cuts.retain(|cut| cut.table != read.table);
-            remember(&mut self.refused, lesson(u32::from(read.address), read.end()));
-        }
+        let middle = starts
+            .get(starts.len() / 2)
+            .copied()
+            .filter(|_| starts.len() > 1)?;
+        let is_known = |cut: &Lesson| cut.table == read.table && cut.start == middle;
+        (!self.cuts.iter().any(is_known)).then_some(middle)
     }
 
     /// Forgets what is older than an hour.
@@ -230,10 +247,10 @@ impl Learned {
         self.cuts.retain(|lesson| lesson.until > now);
     }
 
-    /// Says whether a point is left alone.
+    /// Says whether a point is left alone: it needs all of what was refused. One that needs a part of it may do.
     pub fn refuses(&self, point: &RegisterPoint) -> bool {
         let (start, end) = span(point);
-        let hit = |l: &Lesson| l.table == point.table && l.start < end && start < l.end;
+        let hit = |l: &Lesson| l.table == point.table && start <= l.start && l.end <= end;
         self.tables.contains_key(&point.table) || self.refused.iter().any(hit)
     }
 
@@ -255,6 +272,15 @@ fn remember(lessons: &mut Vec<Lesson>, lesson: Lesson) {
         lessons.remove(0);
     }
     lessons.push(lesson);
+}
+
+fn lesson(table: Table, (start, end): (u32, u32), now: Instant) -> Lesson {
+    Lesson {
+        table,
+        start,
+        end,
+        until: until(now),
+    }
 }
 
 fn until(now: Instant) -> Instant {
@@ -364,16 +390,25 @@ mod tests {
     #[test]
     fn lessons_are_bounded() {
         let mut learned = Learned::default();
-        for n in 0..200 {
+        for n in 0..600 {
             let point = at(n * 10, 1);
             let read = ReadRequest {
                 table: point.table,
                 address: point.address,
                 count: 1,
             };
-            learned.note_refused(&read, &[&point], start());
+            assert!(learned.note_refused(&read, &[&point], start()));
+            let pair = ReadRequest { count: 3, ..read };
+            let table = Table::HoldingRegisters;
+            let points = [at(n * 10, 1), at(n * 10 + 2, 1)].map(|p| RegisterPoint { table, ..p });
+            assert!(!learned.note_refused(
+                &ReadRequest { table, ..pair },
+                &points.iter().collect::<Vec<_>>(),
+                start()
+            ));
         }
         assert_eq!(learned.refused.len(), limits::EXCLUSIONS);
+        assert_eq!(learned.cuts.len(), limits::EXCLUSIONS);
     }
 
     fn any_point() -> impl Strategy<Value = RegisterPoint> {

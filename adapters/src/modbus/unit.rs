@@ -286,7 +286,10 @@ impl Unit {
                     .map(|p| &p.point)
                     .filter(|p| holds(read, p))
                     .collect();
-                self.learned.note_refused(read, &inside, now);
+                if self.learned.note_refused(read, &inside, now) {
+                    // Should the lesson be forgotten early, the point still waits for its next turn.
+                    self.postpone(read, 1, now);
+                }
             }
             Exception::Acknowledge | Exception::ServerDeviceBusy => {
                 let longest = Duration::from_millis(limits::BUSY_PAUSE_MS);

@@ -124,6 +124,38 @@ fn a_refused_address_is_found_and_left_alone() {
 }
 
 #[test]
+fn a_unit_that_refuses_more_addresses_than_it_has_is_not_asked_for_ever() {
+    let mut unit = meter(1);
+    let missing = (0..80).map(|n| point(100 + n, Table::InputRegisters, 300 + n * 2, 2, 1_000));
+    unit.points.extend(missing);
+    let mut bench = bench(vec![unit], [(1, meter_bank(1))]);
+    bench.run(secs(120));
+    let learned = bench.client.statistics(bench.now).units[&1].exceptions;
+    let before = bench.sent.len();
+    bench.run(secs(60));
+    let requests = bench.sent.len() - before;
+    assert!((58..=62).contains(&requests), "{requests} requests in 60 s");
+    let exceptions = bench.client.statistics(bench.now).units[&1].exceptions;
+    assert_eq!(exceptions, learned, "what is refused is left alone");
+    assert!(learned < 80 * 8, "{learned} exceptions until all were found");
+}
+
+#[test]
+fn a_refused_point_does_not_take_the_one_inside_it_along() {
+    let mut unit = meter(1);
+    unit.points = vec![
+        point(0, Table::InputRegisters, 195, 10, 1_000),
+        point(1, Table::InputRegisters, 197, 2, 1_000),
+    ];
+    let mut bench = bench(vec![unit], [(1, meter_bank(1))]);
+    bench.run(secs(20));
+    let exceptions = bench.client.statistics(bench.now).units[&1].exceptions;
+    assert!((1..=3).contains(&exceptions), "{exceptions} exceptions");
+    let read = uplinks(&bench).filter(|(_, u)| block(u).address == 197).count();
+    assert!((18..=21).contains(&read), "{read} reads in 20 s");
+}
+
+#[test]
 fn a_table_that_is_not_there_is_left_alone() {
     let mut unit = meter(1);
     unit.points.push(point(50, Table::DiscreteInputs, 0, 4, 1_000));

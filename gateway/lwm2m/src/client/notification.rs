@@ -74,6 +74,8 @@ impl Thresholds {
 pub(super) struct Monitor {
     sent: Vec<Entry>,
     sent_at: Instant,
+    /// When the one before that was sent.
+    sent_before: Instant,
     evaluated_at: Instant,
     /// Values may have changed since the last evaluation.
     changed: bool,
@@ -89,6 +91,7 @@ impl Monitor {
         Self {
             sent,
             sent_at: now,
+            sent_before: now,
             evaluated_at: now,
             changed: false,
             pending: false,
@@ -105,6 +108,12 @@ impl Monitor {
     pub(super) fn handle_lost(&mut self, now: Instant) {
         self.pending = true;
         self.not_before = now + limits::REPEAT_LOST_AFTER;
+    }
+
+    /// Notes that the last notification did not go out or was given up: pmin and pmax count from the one before it.
+    pub(super) fn handle_dropped(&mut self, now: Instant) {
+        self.sent_at = self.sent_before;
+        self.handle_lost(now);
     }
 
     /// Evaluates what is due, and returns the values to send, where some are. Reads at most once.
@@ -137,7 +146,11 @@ impl Monitor {
 
     /// Notes that a notification with these values went out.
     pub(super) fn handle_sent(&mut self, sent: Vec<Entry>, now: Instant) {
-        *self = Self::new(sent, now);
+        let sent_before = self.sent_at;
+        *self = Self {
+            sent_before,
+            ..Self::new(sent, now)
+        };
     }
 
     /// Returns when [`poll`](Self::poll) has something to do.
@@ -158,7 +171,9 @@ impl Monitor {
         let owed = self
             .pending
             .then(|| after(self.sent_at, rule.pmin_secs).max(self.not_before));
-        let latest = rule.pmax_secs.map(|pmax| after(self.sent_at, pmax));
+        let latest = rule
+            .pmax_secs
+            .map(|pmax| after(self.sent_at, pmax).max(self.not_before));
         owed.into_iter().chain(latest).min()
     }
 }

@@ -190,6 +190,14 @@ impl Observations {
         }
     }
 
+    /// Notes that a notification did not go out: its observation owes it still.
+    pub(super) fn handle_dropped(&mut self, id: NotificationId, now: Instant) {
+        if let Some(observation) = self.of(id) {
+            observation.in_flight = false;
+            observation.monitor.handle_dropped(now);
+        }
+    }
+
     fn of(&mut self, id: NotificationId) -> Option<&mut Observation> {
         self.by_token.values_mut().find(|o| o.last == Some(id))
     }

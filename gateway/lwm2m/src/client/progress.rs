@@ -60,7 +60,7 @@ impl Client {
                 self.endpoint.drop_notifications();
                 self.registration.want_update(now);
             }
-            coap::Event::NotificationDropped { id } => self.observations.handle_lost(id, now),
+            coap::Event::NotificationDropped { id } => self.observations.handle_dropped(id, now),
             coap::Event::Malformed { reason } => self.complain(Event::Malformed {
                 reason: reason.to_string(),
             }),

@@ -6,6 +6,7 @@ use coap_lite::{CoapOption, MessageType};
 
 use super::peer::{Ask, Bench, code, format_of, number, payload, texts};
 use crate::client::{ClientConfig, Event, Observed, RegistrationState, limits};
+use crate::coap::limits::FETCH_PAUSE_MAX;
 use crate::{Path, Timestamp, Value};
 
 const TEMPERATURE: &str = "/3303/0/5700";
@@ -468,4 +469,21 @@ fn a_large_read_is_fetched_whole_while_the_instance_changes_and_the_change_is_to
         notification.get_first_option(CoapOption::ETag),
         first.get_first_option(CoapOption::ETag)
     );
+}
+
+#[test]
+fn what_was_held_back_does_not_wait_for_pmin_again() {
+    let mut bench = Bench::default();
+    bench.device.set("/3/0/14", Value::String("x".repeat(500)));
+    bench.ask(&Ask::put("/3/0").query("pmin=60&pmax=60"));
+    let ask = Ask::get("/3/0").accept(110);
+    bench.ask(&ask.clone().observe(0).token(&[1]));
+    bench.pass_secs(59);
+    // The peer begins to read, and does not go on.
+    bench.ask(&ask);
+    let wait = bench.pass_until_sent();
+    let most = Duration::from_secs(1) + FETCH_PAUSE_MAX + limits::REPEAT_LOST_AFTER;
+    assert!(wait <= most, "{wait:?}");
+    assert_eq!(bench.take_sent().get_token(), [1]);
+    assert_eq!(bench.pass_until_sent(), Duration::from_secs(60));
 }

@@ -202,7 +202,9 @@ impl Engine {
         self.buses.say_interests();
         while let Some(output) = self.gateway.poll_output() {
             match output {
-                Output::Transmit { endpoint, datagram } => self.servers.transmit(endpoint, datagram),
+                Output::Transmit { endpoint, datagram } => {
+                    self.servers.transmit(endpoint, datagram, Instant::now());
+                }
                 Output::Downlink(downlink) => {
                     let id = downlink.id;
                     if !self.buses.downlink(downlink) {

@@ -7,6 +7,7 @@ mod answers;
 mod buses;
 mod clock;
 mod commands;
+mod endpoint_link;
 mod engine;
 mod events;
 mod open_files;

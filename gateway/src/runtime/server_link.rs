@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::net::SendFlags;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, info, warn};
 use ucifi_core::{EndpointId, EndpointStatus};
 
 use super::Input;
+use super::endpoint_link::{EndpointLink, is_lost, receive};
 use crate::config::{Server, ServerUri};
-use crate::limits::{DATAGRAM_BYTES, UNRESOLVED_DATAGRAMS};
+use crate::limits::UNRESOLVED_DATAGRAMS;
 
 /// How often a name is asked for again: servers move, and DNS is how they say so.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(300);
@@ -48,24 +48,10 @@ struct ServerLink {
     /// When it was taken into use.
     since: Instant,
     ports: Option<RangeInclusive<u16>>,
-}
-
-struct EndpointLink {
-    server: Arc<str>,
-    name: Arc<str>,
-    /// Its place among the endpoints of its server: the place of its port in the range.
-    place: u16,
-    socket: Option<Arc<UdpSocket>>,
-    waiting: VecDeque<Vec<u8>>,
-}
-
-impl EndpointLink {
-    /// Returns the present socket if it can reach an address of that kind.
-    fn socket_towards(&self, address: SocketAddr) -> Option<Arc<UdpSocket>> {
-        let socket = self.socket.as_ref()?;
-        let own = socket.local_addr().ok()?;
-        (own.is_ipv4() == address.is_ipv4()).then(|| socket.clone())
-    }
+    /// Whether the last datagram could not go out: it is said once.
+    is_out_of_reach: bool,
+    /// Datagrams that wait for the first address.
+    waiting: BTreeMap<EndpointId, VecDeque<Vec<u8>>>,
 }
 
 impl ServerLinks {
@@ -84,13 +70,7 @@ impl ServerLinks {
         let mut places: BTreeMap<Arc<str>, u16> = BTreeMap::new();
         for endpoint in endpoints {
             let place = places.entry(endpoint.account.clone()).or_default();
-            let link = EndpointLink {
-                server: endpoint.account.clone(),
-                name: endpoint.name.clone(),
-                place: *place,
-                socket: None,
-                waiting: VecDeque::new(),
-            };
+            let link = EndpointLink::new(endpoint.account.clone(), endpoint.name.clone(), *place);
             *place = place.saturating_add(1);
             links.endpoints.insert(endpoint.id, link);
         }
@@ -105,6 +85,8 @@ impl ServerLinks {
             address: None,
             since: Instant::now(),
             ports: server.local_ports.clone(),
+            is_out_of_reach: false,
+            waiting: BTreeMap::new(),
         };
         self.servers.insert(server.name.clone(), link);
         match server.uri.host.parse::<IpAddr>() {
@@ -160,107 +142,81 @@ impl ServerLinks {
         info!(server, %address, uri = link.uri.text, "server address");
         link.address = Some(address);
         link.since = Instant::now();
-        let ports = link.ports.clone();
-        for (id, endpoint) in self.endpoints.iter_mut().filter(|(_, e)| *e.server == *server) {
-            if let Some(socket) = endpoint.socket_towards(address) {
-                // What goes out before that is lost as if on the way.
-                self.tasks.spawn(async move {
-                    socket.connect(address).await.ok();
-                });
-                continue;
-            }
-            match bind(endpoint, address, ports.as_ref()) {
-                Ok(socket) => {
-                    let socket = Arc::new(socket);
-                    self.tasks
-                        .spawn(receive(*id, Arc::downgrade(&socket), self.inputs.clone()));
-                    endpoint.socket = Some(socket);
-                }
-                Err(error) => warn!(server, endpoint = &*endpoint.name, %error, "cannot open a UDP socket"),
-            }
-            let waiting: Vec<Vec<u8>> = endpoint.waiting.drain(..).collect();
-            waiting.iter().for_each(|datagram| send(endpoint, datagram));
+        let waiting = std::mem::take(&mut link.waiting);
+        let endpoints = self.endpoints.iter_mut().filter(|(_, e)| *e.server == *server);
+        for (id, endpoint) in endpoints {
+            let aimed = aim(*id, endpoint, link, address, (&mut self.tasks, &self.inputs));
+            link.note(server, aimed.as_ref().err());
+        }
+        for (id, datagram) in waiting
+            .into_iter()
+            .flat_map(|(id, all)| all.into_iter().map(move |d| (id, d)))
+        {
+            self.transmit(id, datagram, Instant::now());
         }
     }
 
-    /// Sends a datagram from the endpoint's own port. What the system does not take is lost as if on the way.
-    pub(super) fn transmit(&mut self, id: EndpointId, datagram: Vec<u8>) {
+    /// Sends a datagram from the endpoint's own port. What the system does not take is lost as if on the way; a socket
+    /// that reaches nobody is opened and connected again before.
+    pub(super) fn transmit(&mut self, id: EndpointId, datagram: Vec<u8>, now: Instant) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             return;
         };
-        if endpoint.socket.is_some() {
-            send(endpoint, &datagram);
-        } else if endpoint.waiting.len() < UNRESOLVED_DATAGRAMS {
-            endpoint.waiting.push_back(datagram);
-        }
-    }
-}
-
-fn send(endpoint: &EndpointLink, datagram: &[u8]) {
-    let Some(socket) = &endpoint.socket else { return };
-    // Not by the socket's own method: that one waits for the event loop to learn that a new socket can be written to.
-    match rustix::net::send(socket, datagram, SendFlags::DONTWAIT) {
-        Ok(bytes) => trace!(endpoint = &*endpoint.name, bytes, "datagram out"),
-        Err(error) => debug!(endpoint = &*endpoint.name, %error, "datagram not sent"),
-    }
-}
-
-/// Binds the endpoint's port of the range, or one that the system chooses.
-fn bind(
-    endpoint: &EndpointLink,
-    server: SocketAddr,
-    ports: Option<&RangeInclusive<u16>>,
-) -> io::Result<UdpSocket> {
-    let wanted = ports.and_then(|ports| {
-        let port = ports.start().checked_add(endpoint.place)?;
-        ports.contains(&port).then_some(port)
-    });
-    let socket = match wanted.map(|port| std::net::UdpSocket::bind(local(server, port))) {
-        Some(Ok(socket)) => socket,
-        Some(Err(error)) => {
-            let port = wanted.unwrap_or_default();
-            warn!(endpoint = &*endpoint.name, port, %error, "local port not free, the system chooses another");
-            std::net::UdpSocket::bind(local(server, 0))?
-        }
-        None => std::net::UdpSocket::bind(local(server, 0))?,
-    };
-    socket.connect(server)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
-}
-
-fn local(server: SocketAddr, port: u16) -> SocketAddr {
-    match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
-    }
-}
-
-/// Hands datagrams to the event loop as long as the socket is the endpoint's.
-async fn receive(endpoint: EndpointId, socket: std::sync::Weak<UdpSocket>, inputs: mpsc::Sender<Input>) {
-    loop {
-        let Some(socket) = socket.upgrade() else { return };
-        let ready = tokio::time::timeout(LOOK_UP_AGAIN, socket.readable()).await;
-        match ready
-            .map_err(|_| io::ErrorKind::WouldBlock.into())
-            .and_then(|ready| ready.and_then(|()| take(&socket)))
-        {
-            Ok(datagram) => {
-                if inputs.send(Input::Datagram { endpoint, datagram }).await.is_err() {
-                    return;
-                }
+        let Some(link) = self.servers.get_mut(&endpoint.server) else {
+            return;
+        };
+        let Some(address) = link.address else {
+            let waiting = link.waiting.entry(id).or_default();
+            if waiting.len() < UNRESOLVED_DATAGRAMS {
+                waiting.push_back(datagram);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // A server that is being restarted: its host says that nobody listens.
-            Err(error) => debug!(endpoint = endpoint.0, %error, "no datagram"),
+            return;
+        };
+        let sent = match endpoint.send(&datagram) {
+            Err(error) if is_lost(&error) && endpoint.may_mend(now) => {
+                debug!(endpoint = &*endpoint.name, %error, "connecting the socket again");
+                aim(id, endpoint, link, address, (&mut self.tasks, &self.inputs))
+                    .and_then(|()| endpoint.send(&datagram))
+            }
+            sent => sent,
+        };
+        link.note(&endpoint.server, sent.as_ref().err());
+    }
+}
+
+impl ServerLink {
+    /// Says once that the server cannot be reached, and once that it can be again.
+    fn note(&mut self, server: &str, error: Option<&io::Error>) {
+        match error {
+            None => {
+                if self.is_out_of_reach {
+                    info!(server, "datagrams go out to the server again");
+                }
+                self.is_out_of_reach = false;
+            }
+            Some(error) if self.is_out_of_reach || !is_lost(error) => {
+                debug!(server, %error, "datagram not sent");
+            }
+            Some(error) => {
+                warn!(server, %error, "no way to the server, trying again with each datagram");
+                self.is_out_of_reach = true;
+            }
         }
     }
 }
 
-fn take(socket: &UdpSocket) -> io::Result<Vec<u8>> {
-    let mut buffer = [0; DATAGRAM_BYTES];
-    let bytes = socket.try_recv(&mut buffer)?;
-    Ok(buffer.get(..bytes).unwrap_or_default().to_vec())
+/// Opens the endpoint's socket where it has none, and connects it to the address.
+fn aim(
+    id: EndpointId,
+    endpoint: &mut EndpointLink,
+    server: &ServerLink,
+    address: SocketAddr,
+    (tasks, inputs): (&mut JoinSet<()>, &mpsc::Sender<Input>),
+) -> io::Result<()> {
+    if let Some(socket) = endpoint.open(address, server.ports.as_ref())? {
+        tasks.spawn(receive(id, socket, inputs.clone()));
+    }
+    endpoint.connect(address)
 }
 
 async fn look_up(server: Arc<str>, uri: ServerUri, inputs: mpsc::Sender<Input>) {
@@ -295,6 +251,8 @@ async fn look_up(server: Arc<str>, uri: ServerUri, inputs: mpsc::Sender<Input>) 
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use ucifi_core::EndpointState;
 
     use super::*;
@@ -362,10 +320,10 @@ mod tests {
         let (inputs, _kept) = mpsc::channel(1);
         let (mut links, server) = (links(inputs), listen());
         for number in 0..=u8::try_from(UNRESOLVED_DATAGRAMS).unwrap() {
-            links.transmit(ENDPOINT, vec![number]);
+            links.transmit(ENDPOINT, vec![number], Instant::now());
         }
         links.handle_resolved("city", &[server.local_addr().unwrap()]);
-        links.transmit(ENDPOINT, vec![99]);
+        links.transmit(ENDPOINT, vec![99], Instant::now());
         let got: Vec<u8> = (0..=UNRESOLVED_DATAGRAMS).map(|_| next(&server)).collect();
         assert_eq!(got, [0, 1, 2, 3, 99]);
     }
@@ -389,10 +347,8 @@ mod tests {
             );
             links.handle_failure(ENDPOINT, Instant::now() + ADDRESS_TRIAL);
             assert_eq!(links.servers["city"].address, Some(addresses[1]));
-            let socket = links.endpoints[&ENDPOINT].socket.clone().unwrap();
-            while socket.peer_addr().unwrap() != addresses[1] {
-                tokio::task::yield_now().await;
-            }
+            let socket = links.endpoints[&ENDPOINT].socket();
+            assert_eq!(socket.peer_addr().unwrap(), addresses[1]);
             let port = socket.local_addr().unwrap().port();
             server.send_to(&[7], (Ipv4Addr::LOCALHOST, port)).unwrap();
             // The same port as before: what a firewall knows, and what the server answers to.
@@ -401,5 +357,45 @@ mod tests {
             };
             assert_eq!(datagram, [7]);
         });
+    }
+
+    #[test]
+    fn a_server_that_could_not_be_reached_at_the_start_is_reached_when_the_network_is_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let (inputs, _kept) = mpsc::channel(1);
+        let (mut links, server) = (links(inputs), listen());
+        let address = server.local_addr().unwrap();
+        // No socket may be connected there without leave: it fails as it does without a route.
+        links.handle_resolved("city", &[(Ipv4Addr::BROADCAST, 5683).into()]);
+        let start = Instant::now();
+        links.transmit(ENDPOINT, vec![1], start);
+        links.servers.get_mut("city").unwrap().address = Some(address);
+        links.transmit(ENDPOINT, vec![2], start);
+        links.transmit(ENDPOINT, vec![3], start + Duration::from_secs(1));
+        assert_eq!(next(&server), 3, "what was due within the second is lost");
+    }
+
+    #[test]
+    fn a_socket_that_lost_its_connection_is_connected_again_on_the_same_port() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let (inputs, _kept) = mpsc::channel(1);
+        let (mut links, server) = (links(inputs), listen());
+        links.handle_resolved("city", &[server.local_addr().unwrap()]);
+        let socket = links.endpoints[&ENDPOINT].socket();
+        let port = socket.local_addr().unwrap().port();
+        rustix::net::connect_unspec(socket).unwrap();
+        // Some kernels take a port away that the system chose; here only the connection is to be gone.
+        rustix::net::bind(socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).ok();
+        links.transmit(ENDPOINT, vec![1], Instant::now());
+        let (_, from) = server.recv_from(&mut [0; 16]).unwrap();
+        assert_eq!(from.port(), port);
     }
 }

@@ -1,0 +1,173 @@
+//! The UDP socket of one endpoint: connected to its server, and connected again where that was lost.
+//!
+//! Its port stays the same whatever becomes of the addresses: a firewall knows it, and the server answers to it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tracing::{debug, trace, warn};
+use ucifi_core::EndpointId;
+
+use super::Input;
+use crate::limits::DATAGRAM_BYTES;
+
+/// How often a socket that reaches nobody is connected again, at most: more often than a Register is retransmitted.
+const MEND_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a socket is waited for before it is looked whether it still is the endpoint's.
+const STILL_WANTED: Duration = Duration::from_secs(300);
+
+pub(super) struct EndpointLink {
+    pub(super) server: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// Its place among the endpoints of its server: the place of its port in the range.
+    place: u16,
+    socket: Option<Arc<UdpSocket>>,
+    mended: Option<Instant>,
+}
+
+impl EndpointLink {
+    pub(super) const fn new(server: Arc<str>, name: Arc<str>, place: u16) -> Self {
+        Self {
+            server,
+            name,
+            place,
+            socket: None,
+            mended: None,
+        }
+    }
+
+    /// Makes sure that there is a socket of the address's kind; returns it if it is a new one.
+    pub(super) fn open(
+        &mut self,
+        server: SocketAddr,
+        ports: Option<&RangeInclusive<u16>>,
+    ) -> io::Result<Option<Weak<UdpSocket>>> {
+        let own = self.socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        if own.is_some_and(|own| own.is_ipv4() == server.is_ipv4()) {
+            return Ok(None);
+        }
+        let socket = Arc::new(self.bind(server, ports)?);
+        let new = Arc::downgrade(&socket);
+        self.socket = Some(socket);
+        Ok(Some(new))
+    }
+
+    /// Binds the endpoint's port of the range, or one that the system chooses.
+    fn bind(&self, server: SocketAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket> {
+        let wanted = ports.and_then(|ports| {
+            let port = ports.start().checked_add(self.place)?;
+            ports.contains(&port).then_some(port)
+        });
+        let bound = wanted.map(|port| (port, std::net::UdpSocket::bind(local(server, port))));
+        let socket = match bound {
+            Some((_, Ok(socket))) => socket,
+            Some((port, Err(error))) => {
+                warn!(endpoint = &*self.name, port, %error, "local port not free, the system chooses another");
+                std::net::UdpSocket::bind(local(server, 0))?
+            }
+            None => std::net::UdpSocket::bind(local(server, 0))?,
+        };
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    }
+
+    /// Connects the socket to the server's address, whatever it was connected to before.
+    pub(super) fn connect(&self, server: SocketAddr) -> io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(Errno::NOTCONN)?;
+        let port = socket.local_addr()?.port();
+        // A connected socket keeps its source address, which may not be this machine's any more.
+        rustix::net::connect_unspec(socket)?;
+        if socket.local_addr()?.port() != port
+            && let Err(error) = rustix::net::bind(socket, &local(server, port))
+        {
+            // A port that the system chose goes with the connection, and another process may have been quicker.
+            warn!(endpoint = &*self.name, port, %error, "local port lost, the system chooses another");
+        }
+        Ok(rustix::net::connect(socket, &server)?)
+    }
+
+    /// Sends a datagram to where the socket is connected.
+    pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(Errno::NOTCONN)?;
+        // Not by the socket's own method: that one waits for the event loop to learn that a new socket can be written to.
+        let bytes = rustix::net::send(socket, datagram, SendFlags::DONTWAIT)?;
+        trace!(endpoint = &*self.name, bytes, "datagram out");
+        Ok(())
+    }
+
+    /// Says whether the socket may be connected again at this time, and takes note of it.
+    pub(super) fn may_mend(&mut self, now: Instant) -> bool {
+        let waits = |mended| now.saturating_duration_since(mended) < MEND_AGAIN;
+        if self.mended.is_some_and(waits) {
+            return false;
+        }
+        self.mended = Some(now);
+        true
+    }
+
+    #[cfg(test)]
+    pub(super) fn socket(&self) -> &UdpSocket {
+        self.socket.as_deref().expect("the test has opened it")
+    }
+}
+
+/// Says whether a socket with this error never sends again unless it is connected anew: the network was not up when it
+/// was connected, or the address of this machine has changed since then.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    let lost = [
+        Errno::NETUNREACH,
+        Errno::HOSTUNREACH,
+        Errno::NETDOWN,
+        Errno::ADDRNOTAVAIL,
+        Errno::INVAL,
+        Errno::NOTCONN,
+        Errno::DESTADDRREQ,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| lost.contains(&errno))
+}
+
+fn local(server: SocketAddr, port: u16) -> SocketAddr {
+    match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+    }
+}
+
+/// Hands datagrams to the event loop as long as the socket is the endpoint's.
+pub(super) async fn receive(endpoint: EndpointId, socket: Weak<UdpSocket>, inputs: mpsc::Sender<Input>) {
+    loop {
+        let Some(socket) = socket.upgrade() else { return };
+        let ready = tokio::time::timeout(STILL_WANTED, socket.readable()).await;
+        match ready
+            .map_err(|_| io::ErrorKind::WouldBlock.into())
+            .and_then(|ready| ready.and_then(|()| take(&socket)))
+        {
+            Ok(Some(datagram)) => {
+                if inputs.send(Input::Datagram { endpoint, datagram }).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => debug!(endpoint = endpoint.0, "datagram of a stranger"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // A server that is being restarted: its host says that nobody listens.
+            Err(error) => debug!(endpoint = endpoint.0, %error, "no datagram"),
+        }
+    }
+}
+
+/// Takes the next datagram; none where it is not the server's: a socket that is not connected takes anybody's.
+fn take(socket: &UdpSocket) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = [0; DATAGRAM_BYTES];
+    let (bytes, from) = socket.try_recv_from(&mut buffer)?;
+    let is_peer = |peer: SocketAddr| (peer.ip(), peer.port()) == (from.ip(), from.port());
+    let known = socket.peer_addr().is_ok_and(is_peer);
+    Ok(known.then(|| buffer.get(..bytes).unwrap_or_default().to_vec()))
+}

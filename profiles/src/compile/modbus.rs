@@ -44,8 +44,8 @@ pub(super) fn read<'d>(root: &Table<'d>) -> Modbus<'d> {
         .require("base")
         .and_then(|item| item.integer(0..=1))
         .unwrap_or_default();
-    modbus.table = table.get("table").and_then(|item| item.one_of(&TABLES));
-    modbus.order = table.get("order").and_then(|item| order(&item));
+    modbus.table = table.get("table").map(|item| registers(&item));
+    modbus.order = table.get("order").map(|item| order(&item).unwrap_or(Order::Abcd));
     modbus.encoding = table.get("type").and_then(|item| encoding(&item));
     if let Some(limits) = table.get("limits").and_then(|item| item.table()) {
         modbus.limits = read_limits(&limits);
@@ -80,6 +80,12 @@ pub(super) fn refuse_ambiguous(table: &Table<'_>) {
 
 const ORDER_HELP: &str = "write order = \"ABCD\" (big-endian), \"CDAB\" (lower register first), \"BADC\" (bytes of each \
                           register swapped) or \"DCBA\" (both)";
+
+/// Reads the word for a table. One that is none is reported and stands for input registers, so that whatever else is
+/// wrong with a point is said as well.
+pub(super) fn registers(item: &Item<'_>) -> RegisterTable {
+    item.one_of(&TABLES).unwrap_or(RegisterTable::InputRegisters)
+}
 
 pub(super) fn order(item: &Item<'_>) -> Option<Order> {
     let word = item.string()?;

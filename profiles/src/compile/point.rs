@@ -8,7 +8,7 @@ use lwm2m_client::{Value, ValueType};
 use ucifi_core::field::{PointId, RegisterPoint, Table as RegisterTable};
 use ucifi_core::profile::{Deadband, Point, PointClass};
 
-use super::modbus::{self, TABLES, refuse_ambiguous};
+use super::modbus::{self, refuse_ambiguous};
 use super::resource::{Target, UnitOf, Use, typed_value, unit_help};
 use super::{Draft, number};
 use crate::document::{Item, Table};
@@ -140,7 +140,7 @@ impl<'d> Draft<'d> {
     fn position(&self, table: &Table<'d>, scope: Scope) -> Option<Position> {
         refuse_ambiguous(table);
         let registers = match table.get("table") {
-            Some(item) => item.one_of(&TABLES),
+            Some(item) => Some(modbus::registers(&item)),
             None => self.modbus.table,
         };
         let order = match table.get("order") {

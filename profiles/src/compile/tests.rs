@@ -66,6 +66,20 @@ fn what_is_missing_is_said_all_at_once() {
 }
 
 #[test]
+fn a_wrong_table_does_not_hide_what_else_is_wrong() {
+    let twice = BASE
+        .replace("table = \"input\"", "table = \"inptu\"")
+        .replace("unit = \"Cel\"", "unit = \"V\"");
+    let found = diagnostics(&twice);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("t.toml:9:9: error: table cannot be \"inptu\""),
+        "{found:#?}"
+    );
+    assert!(found[1].contains("V"), "{found:#?}");
+}
+
+#[test]
 fn an_unknown_key_is_answered_with_the_nearest() {
     check(
         "scale = 0.1",

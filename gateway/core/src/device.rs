@@ -362,9 +362,12 @@ impl Device {
         let time = held.iter().filter_map(|held| held.time).max();
         let received = held.iter().filter_map(|held| held.received).max();
         let key = derived.target;
+        // It is told with its sources, by their deadband and heartbeat, and compared with what was told, not with what
+        // is held: that has moved meanwhile, by steps that were too small to be news.
         let is_news = news.values.iter().any(|news| derived.sources.contains(&news.key))
-            && self.tree.get(key).is_none_or(|held| held.value != value);
+            && derived.told.as_ref() != Some(&value);
         if is_news {
+            self.derivations[index].told = Some(value.clone());
             let (value, class) = (value.clone(), PointClass::Measurement);
             let time = time.or(at.wall);
             news.values.push(NewValue {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lwm2m_client::object::ObjectTable;
-use lwm2m_client::{Path, ValueType};
+use lwm2m_client::{Path, Value, ValueType};
 
 use super::{UnknownResource, canonical};
 use crate::profile::{Derivation, Profile, Rule};
@@ -22,6 +22,8 @@ pub(super) struct Derived {
     pub(super) sources: Vec<Key>,
     /// The best quality that it can have.
     pub(super) quality: Quality,
+    /// Its last value that was news, as servers know it.
+    pub(super) told: Option<Value>,
 }
 
 /// Returns the derivations of a profile, each after those that it builds on.
@@ -42,6 +44,7 @@ pub(super) fn derivations(
             rule: derivation.rule,
             sources: derivation.sources.iter().map(source).collect::<Result<_, _>>()?,
             quality: derivation.quality,
+            told: None,
         })
     };
     let all: Result<Vec<Derived>, _> = profile.derivations().iter().map(derived).collect();

@@ -72,6 +72,34 @@ fn what_is_derived_from_a_fault_is_no_better() {
 }
 
 #[test]
+fn what_is_derived_is_told_with_its_source_unless_it_was_told_so_before() {
+    let mut device = device(vec![derivation("/3421/0/22", Rule::Same, &["/3421/0/1"])]).unwrap();
+    for (secs, word, expected, why) in [
+        (0, 2301, vec![(1, 230.1), (22, 230.1)], "the first value"),
+        (1, 2305, vec![], "within the deadband"),
+        (59, 2305, vec![], "before the heartbeat"),
+        (
+            60,
+            2305,
+            vec![(1, 230.5), (22, 230.5)],
+            "a heartbeat after a drift",
+        ),
+        (120, 2305, vec![(1, 230.5)], "a heartbeat and nothing else"),
+        (121, 2320, vec![(1, 232.0), (22, 232.0)], "beyond the deadband"),
+    ] {
+        let mut at = testing::start();
+        at.instant += std::time::Duration::from_secs(secs);
+        let news = device.handle_frame(&words(0, &[word]), at);
+        let told: Vec<_> = news
+            .values
+            .iter()
+            .map(|new| (new.key.2.0, new.value.as_f64().unwrap()))
+            .collect();
+        assert_eq!(told, expected, "{why}");
+    }
+}
+
+#[test]
 fn a_resource_that_the_registry_does_not_know_is_named() {
     let error = device(vec![derivation("/3421/0/999", Rule::Same, &["/3421/0/16"])]).err();
     assert_eq!(error, Some(UnknownResource(Path::resource(3421, 0, 999))));

@@ -5,7 +5,9 @@
 //!    │ ▲                │  └──── final and differs ───► Unconfirmed
 //!    │ └ once, if the   └ no read-back: Sent
 //!    │   write was not answered and the read-back differs
-//!    └── exception ──► Refused     └── waited too long or replaced ──► Expired
+//!    ├── exception ──► Refused
+//!    ├── waited too long ──► Expired
+//!    └── a later write came before it went out ──► Superseded
 //! ```
 //!
 //! A write without a read-back may be a pulse or a toggle, so it never goes out twice.
@@ -88,7 +90,7 @@ impl Commands {
         let ended = self.end_where(
             |c| c.aims_as(&command),
             |c| match c.stage {
-                Stage::Queued if !c.is_repeated() => Some(Delivery::Expired),
+                Stage::Queued if !c.is_repeated() => Some(Delivery::Superseded),
                 Stage::Queued | Stage::Written { .. } => Some(replaced()),
                 Stage::OnTheLine => None,
             },

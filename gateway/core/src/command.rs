@@ -224,6 +224,7 @@ fn outcome(delivery: &Delivery) -> CommandOutcome {
             CommandOutcome::NotAllowed("writes are denied on this link by the configuration".to_owned())
         }
         Delivery::Expired => CommandOutcome::Expired,
+        Delivery::Superseded => CommandOutcome::Superseded,
     }
 }
 
@@ -245,7 +246,11 @@ pub(crate) fn response(outcome: &CommandOutcome, reached: &str) -> Response {
         CommandOutcome::Confirmed | CommandOutcome::Sent => Response::Changed,
         CommandOutcome::NotAllowed(_) => failed(FailureCode::MethodNotAllowed, None),
         CommandOutcome::Unfit(_) => failed(FailureCode::BadRequest, None),
-        CommandOutcome::Refused(_) => failed(FailureCode::InternalServerError, None),
+        // Not 5.03, though it was not sent: that asks for the same once more, if only after the 60 s that a missing
+        // Max-Age means (RFC 7252, 5.10.5), and would undo the later write. Nor 5.04: no answer is outstanding.
+        CommandOutcome::Refused(_) | CommandOutcome::Superseded => {
+            failed(FailureCode::InternalServerError, None)
+        }
         CommandOutcome::Unconfirmed(_) => failed(FailureCode::GatewayTimeout, None),
         CommandOutcome::Unreachable { retry_after_secs } => {
             failed(FailureCode::ServiceUnavailable, Some(*retry_after_secs))

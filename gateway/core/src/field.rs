@@ -82,6 +82,8 @@ pub enum Delivery {
     Denied,
     /// It waited too long.
     Expired,
+    /// It was not sent: a later write to the same resource took its place while it waited.
+    Superseded,
 }
 
 /// A device's no.

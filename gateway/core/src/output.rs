@@ -187,6 +187,8 @@ pub enum CommandOutcome {
     },
     /// It waited too long and was not sent.
     Expired,
+    /// It was not sent: a later write to the same resource took its place while it waited.
+    Superseded,
     /// Too many commands are open.
     Busy,
 }
@@ -213,6 +215,7 @@ impl fmt::Display for CommandOutcome {
                 )
             }
             Self::Expired => f.write_str("not sent, it waited too long"),
+            Self::Superseded => f.write_str("not sent, replaced by a later write to the same resource"),
             Self::Busy => f.write_str("not sent, too many commands are open: try again in a moment"),
         }
     }

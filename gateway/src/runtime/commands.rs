@@ -53,9 +53,10 @@ fn reply_for(record: &CommandRecord) -> Reply {
 pub(super) fn kind_of(outcome: &CommandOutcome) -> Option<ProblemKind> {
     match outcome {
         CommandOutcome::Confirmed | CommandOutcome::Sent => None,
-        CommandOutcome::NotAllowed(_) | CommandOutcome::Unfit(_) | CommandOutcome::Refused(_) => {
-            Some(ProblemKind::Refused)
-        }
+        CommandOutcome::NotAllowed(_)
+        | CommandOutcome::Unfit(_)
+        | CommandOutcome::Refused(_)
+        | CommandOutcome::Superseded => Some(ProblemKind::Refused),
         CommandOutcome::Unconfirmed(_) => Some(ProblemKind::Unconfirmed),
         CommandOutcome::Unreachable { .. } | CommandOutcome::Expired => Some(ProblemKind::Unreachable),
         CommandOutcome::Busy => Some(ProblemKind::Busy),

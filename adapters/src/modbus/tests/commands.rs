@@ -247,10 +247,7 @@ fn a_later_write_to_the_same_coil_replaces_a_waiting_one() {
     }
     bench.run(secs(3));
     let ends = deliveries(&bench);
-    assert!(
-        matches!(ends[&1], Delivery::Expired | Delivery::Unconfirmed(_)),
-        "{ends:?}"
-    );
+    assert_eq!(ends[&1], Delivery::Superseded);
     assert!(
         matches!(
             (&ends[&2], &ends[&3]),

@@ -268,7 +268,8 @@ impl Gateway {
             | Delivery::Unconfirmed(_)
             | Delivery::Unreachable { .. }
             | Delivery::Denied
-            | Delivery::Expired => News::default(),
+            | Delivery::Expired
+            | Delivery::Superseded => News::default(),
         }
     }
 

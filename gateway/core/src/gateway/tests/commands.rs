@@ -99,6 +99,11 @@ fn each_delivery_has_its_own_honest_answer() {
         ),
         (Delivery::Denied, "4.05", "writes are denied"),
         (Delivery::Expired, "5.03", "waited too long"),
+        (
+            Delivery::Superseded,
+            "5.00",
+            "replaced by a later write to the same resource",
+        ),
     ] {
         let mut cabinet = relay();
         cabinet.write(RELAY, ON, "1");
@@ -106,8 +111,17 @@ fn each_delivery_has_its_own_honest_answer() {
         let answer = cabinet.answer();
         assert_eq!(answer.code, code, "{delivery:?}");
         assert!(answer.text.contains(diagnostic), "{delivery:?}: {}", answer.text);
-        let expected = matches!(delivery, Delivery::Unreachable { .. }).then_some(30);
-        assert_eq!(answer.max_age.filter(|_| expected.is_some()), expected);
+        let expected = match delivery {
+            Delivery::Unreachable { retry_after_secs } => Some(retry_after_secs),
+            Delivery::Expired => Some(limits::BUSY_RETRY_SECS),
+            Delivery::Sent
+            | Delivery::Confirmed(_)
+            | Delivery::Refused(_)
+            | Delivery::Unconfirmed(_)
+            | Delivery::Denied
+            | Delivery::Superseded => None,
+        };
+        assert_eq!(answer.max_age, expected, "{delivery:?}");
         assert_eq!(cabinet.outcomes().len(), 1);
     }
 }

@@ -32,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Delivery::Unconfirmed("no answer".to_owned())),
         Just(Delivery::Unreachable { retry_after_secs: 5 }),
         Just(Delivery::Expired),
+        Just(Delivery::Superseded),
     ];
     prop_oneof![
         4 => (0u64..30_000).prop_map(Step::Wait),

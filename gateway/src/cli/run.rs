@@ -12,7 +12,7 @@ use super::check::invalid;
 use crate::config::{Loaded, Sources, read};
 use crate::control::ControlSocket;
 use crate::exit::{ExitStatus, Failure};
-use crate::runtime::{self, Running};
+use crate::runtime::{self, RunError, Running};
 
 pub(super) fn run(config: &Path, log: &str) -> Result<(), Failure> {
     crate::logging::start(log)?;
@@ -25,7 +25,7 @@ pub(super) fn run(config: &Path, log: &str) -> Result<(), Failure> {
         .block_on(daemon(config.to_owned(), sources, loaded))
 }
 
-async fn daemon(config: PathBuf, mut sources: Sources, loaded: Loaded) -> Result<(), Failure> {
+async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(), Failure> {
     let failed = |error: String| Failure::new(ExitStatus::Failed, error);
     let mut signals = Signals::catch().map_err(|error| failed(format!("cannot catch signals: {error}")))?;
     let path = loaded.configuration.gateway.control_socket.clone();
@@ -44,36 +44,71 @@ async fn daemon(config: PathBuf, mut sources: Sources, loaded: Loaded) -> Result
     let running =
         runtime::start(loaded, seed).map_err(|error| Failure::new(ExitStatus::Invalid, error.to_string()))?;
     let control = tokio::spawn(socket.serve(running.calls()));
-    while signals.next().await == Wanted::Reload {
-        sources = reload(&config, sources, &running).await;
-    }
-    info!("gateway stops");
-    running.stop().await;
+    let ended = attend(running, &mut signals, sources, &Place { config, socket: path }).await;
     control.abort();
     // The socket's file goes with the task.
     control.await.ok();
-    Ok(())
+    ended.map_err(|error| failed(error.to_string()))
+}
+
+/// Where the daemon reads its configuration, and where it listens.
+struct Place {
+    config: PathBuf,
+    socket: PathBuf,
+}
+
+/// Does what signals want until the gateway stops.
+async fn attend(
+    mut running: Running,
+    signals: &mut Signals,
+    mut sources: Sources,
+    place: &Place,
+) -> Result<(), RunError> {
+    loop {
+        let wanted = tokio::select! {
+            wanted = signals.next() => wanted,
+            ended = running.ended() => return ended,
+        };
+        match wanted {
+            Wanted::Stop => {
+                info!("gateway stops");
+                return running.stop().await;
+            }
+            Wanted::Reload => sources = reload(place, sources, &running).await,
+        }
+    }
 }
 
 /// Reads the configuration again; returns the sources that are in force.
-async fn reload(config: &Path, present: Sources, running: &Running) -> Sources {
-    let read_again = Sources::load(config).and_then(|sources| Ok((read(&sources)?, sources)));
-    match read_again {
+async fn reload(place: &Place, present: Sources, running: &Running) -> Sources {
+    let read_again = Sources::load(&place.config).and_then(|sources| Ok((read(&sources)?, sources)));
+    let (loaded, sources) = match read_again {
         Ok((_, sources)) if sources == present => {
             info!("the configuration has not changed");
-            present
+            return present;
         }
-        Ok((loaded, sources)) => {
-            info!("the configuration has changed");
-            say_warnings(&loaded);
-            running.reload(loaded).await;
-            sources
-        }
+        Ok(changed) => changed,
         Err(found) => {
             found.iter().for_each(|diagnostic| error!("{diagnostic}"));
             error!("the new configuration is invalid, going on with the old one");
-            present
+            return present;
         }
+    };
+    if let Err(error) = runtime::rehearse(&loaded) {
+        error!(%error, "the new configuration cannot be run, going on with the old one");
+        return present;
+    }
+    info!("the configuration has changed");
+    say_warnings(&loaded);
+    let wanted = &loaded.configuration.gateway.control_socket;
+    if *wanted != place.socket {
+        let (wanted, present) = (wanted.display(), place.socket.display());
+        warn!(%wanted, %present, "control_socket takes effect at the next start");
+    }
+    if running.reload(loaded).await {
+        sources
+    } else {
+        present
     }
 }
 

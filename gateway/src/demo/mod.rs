@@ -71,7 +71,10 @@ async fn play(options: &DemoOptions) -> Result<(), Failure> {
             }
         }
     }
-    running.stop().await;
+    running
+        .stop()
+        .await
+        .map_err(|error| failed("run the gateway", &error))?;
     let outcome = view.outcome();
     screen.finish(&view, &outcome)?;
     outcome.map_err(|reason| Failure::new(ExitStatus::Failed, reason))

@@ -18,7 +18,8 @@ use crate::limits::BUS_ORDERS;
 /// All buses by name.
 pub(super) struct Buses {
     buses: BTreeMap<Arc<str>, RunningBus>,
-    _tasks: JoinSet<()>,
+    /// None of them ends by itself.
+    pub(super) tasks: JoinSet<()>,
 }
 
 /// One bus.
@@ -86,7 +87,7 @@ impl Buses {
             };
             buses.insert(bus.name.clone(), running);
         }
-        Ok(Self { buses, _tasks: tasks })
+        Ok(Self { buses, tasks })
     }
 
     /// Hands a downlink to its bus; says whether the bus could take it.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lwm2m_client::object::ObjectTable;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
-use ucifi_core::field::Delivery;
+use ucifi_core::field::{Delivery, DownlinkId};
 use ucifi_core::{
     AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState, EndpointStatus, Event,
     Gateway, Output, Profile, Topology,
@@ -20,7 +20,7 @@ use super::clock::now;
 use super::commands::WaitingCommands;
 use super::events::Names;
 use super::server_link::ServerLinks;
-use super::{Input, answers, buses, events, open_files};
+use super::{Input, RunError, answers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::control::Call;
 use crate::limits::{DEREGISTER, INPUTS};
@@ -30,8 +30,8 @@ use crate::limits::{DEREGISTER, INPUTS};
 pub(super) enum Order {
     /// The gateway stops.
     Stop,
-    /// It goes on with another configuration.
-    Reload(Box<Loaded>),
+    /// It goes on with another configuration; whether it did is to be said.
+    Reload(Box<Loaded>, oneshot::Sender<bool>),
 }
 
 /// Why a gateway cannot start.
@@ -64,6 +64,10 @@ pub(super) struct Engine {
     servers: ServerLinks,
     names: Names,
     inputs: mpsc::Receiver<Input>,
+    /// What a bus has not told the end of yet; the core's own bound on open commands bounds it.
+    open: BTreeSet<DownlinkId>,
+    /// Whether a command may go out to its device.
+    takes_commands: bool,
 }
 
 impl Engine {
@@ -87,21 +91,28 @@ impl Engine {
             servers,
             names: events::names_of(&endpoints),
             inputs,
+            open: BTreeSet::new(),
+            takes_commands: true,
             loaded,
         })
     }
 
     /// Works until an order comes.
+    ///
+    /// # Errors
+    /// When a task that it cannot do without has ended.
     pub(super) async fn run(
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
         calls: &mut mpsc::Receiver<Call>,
-    ) -> Order {
+    ) -> Result<Order, RunError> {
         loop {
             self.carry_out();
             let due = self.due();
             tokio::select! {
-                order = orders.recv() => return order.unwrap_or(Order::Stop),
+                order = orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
+                Some(ended) = self.buses.tasks.join_next() => return Err(RunError::Bus(ended.err())),
+                Some(ended) = self.servers.tasks.join_next() => ended.map_err(RunError::Server)?,
                 Some(input) = self.inputs.recv() => self.handle_input(input),
                 Some(call) = calls.recv() => answers::answer(self, call),
                 () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
@@ -114,16 +125,16 @@ impl Engine {
         self.loaded.clone()
     }
 
-    /// Ends the registrations if the configuration wants that at a stop.
-    pub(super) async fn finish(&mut self) {
+    /// Stops: the registrations end if the configuration wants that.
+    pub(super) async fn stop(self) {
         match self.loaded.configuration.gateway.on_stop {
-            OnStop::Keep => {}
-            OnStop::Deregister => self.leave(|_| true).await,
+            OnStop::Keep => self.close(|_| false).await,
+            OnStop::Deregister => self.close(|_| true).await,
         }
     }
 
-    /// Ends the registrations that another configuration does not have.
-    pub(super) async fn leave_what_is_not_in(&mut self, next: &Configuration) {
+    /// Makes room for another configuration: the registrations that it does not have end.
+    pub(super) async fn make_room_for(self, next: &Configuration) {
         let servers: BTreeSet<(&str, &str)> = next
             .servers
             .iter()
@@ -138,7 +149,42 @@ impl Engine {
             let known = names.contains(&*endpoint.name) || *endpoint.name == *next.gateway.name;
             known && servers.contains(&(&*endpoint.account, &*endpoint.server_uri))
         };
-        self.leave(|endpoint| !stays(endpoint)).await;
+        self.close(|endpoint| !stays(endpoint)).await;
+    }
+
+    /// Ends what is under way, then some registrations, then every task with its port or socket.
+    async fn close(mut self, leaves: impl Fn(&EndpointStatus) -> bool) {
+        self.takes_commands = false;
+        self.finish_commands().await;
+        self.leave(leaves).await;
+        events::log_left_behind(&self.gateway.endpoints());
+        self.servers.tasks.shutdown().await;
+        self.buses.tasks.shutdown().await;
+    }
+
+    /// Waits for the commands that are with their devices as long as their senders do, and ends the rest.
+    async fn finish_commands(&mut self) {
+        let patience = Duration::from_millis(self.loaded.configuration.gateway.answer_within_ms);
+        let end = Instant::now() + patience;
+        while !self.open.is_empty() && Instant::now() < end {
+            let due = self.due().min(end);
+            tokio::select! {
+                Some(input) = self.inputs.recv() => {
+                    // What follows from a device's answer belongs to a command that is open, all else to a new one.
+                    self.takes_commands = matches!(input, Input::Bus { .. });
+                    self.handle_input(input);
+                }
+                () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
+            }
+            self.carry_out();
+            self.takes_commands = false;
+        }
+        for id in std::mem::take(&mut self.open) {
+            let why = "the gateway stopped before the device answered".to_owned();
+            self.gateway
+                .handle_delivery(id, Delivery::Unconfirmed(why), now());
+        }
+        self.carry_out();
     }
 
     async fn leave(&mut self, which: impl Fn(&EndpointStatus) -> bool) {
@@ -188,7 +234,10 @@ impl Engine {
     fn handle_bus_event(&mut self, event: BusEvent) {
         match event {
             BusEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
-            BusEvent::Delivery { id, delivery } => self.gateway.handle_delivery(id, delivery, now()),
+            BusEvent::Delivery { id, delivery } => {
+                self.open.remove(&id);
+                self.gateway.handle_delivery(id, delivery, now());
+            }
             BusEvent::Reachability { link, reachability } => {
                 self.gateway.handle_reachability(&link, reachability, now());
             }
@@ -207,7 +256,9 @@ impl Engine {
                 }
                 Output::Downlink(downlink) => {
                     let id = downlink.id;
-                    if !self.buses.downlink(downlink) {
+                    if self.takes_commands && self.buses.downlink(downlink) {
+                        self.open.insert(id);
+                    } else {
                         self.gateway.handle_delivery(id, Delivery::Expired, now());
                     }
                 }

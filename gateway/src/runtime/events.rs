@@ -73,6 +73,15 @@ pub(super) fn log(event: &Event, names: &Names) {
     }
 }
 
+/// Logs the readings that servers have not got when their queues end.
+pub(super) fn log_left_behind(endpoints: &[EndpointStatus]) {
+    for left in endpoints.iter().filter(|endpoint| endpoint.queued > 0) {
+        let (server, endpoint, count) = (&*left.account, &*left.name, left.queued);
+        let reason = "the gateway stops or starts anew";
+        error!(server, endpoint, count, reason, "readings dropped");
+    }
+}
+
 /// The line of the audit log.
 fn log_command(record: &CommandRecord) {
     let origin = match &record.origin {

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info};
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_core::EndpointId;
@@ -45,12 +45,29 @@ pub(crate) enum Input {
     Bus { bus: Arc<str>, event: FromBus },
 }
 
+/// Why a gateway stopped without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its event loop ended.
+    #[error("the event loop ended badly: {0}")]
+    EventLoop(#[from] JoinError),
+    /// Nobody runs a bus any more.
+    #[error("a bus is not run any more: {}", .0.as_ref().map_or("its task returned".to_owned(), JoinError::to_string))]
+    Bus(Option<JoinError>),
+    /// Nobody listens to a server any more.
+    #[error("a server is not listened to any more: {0}")]
+    Server(JoinError),
+    /// Neither the new configuration nor the old one could be run.
+    #[error("cannot go on with the old configuration: {0}")]
+    Start(#[from] StartError),
+}
+
 /// A gateway at work. Dropping it stops it and keeps its registrations.
 #[derive(Debug)]
 pub struct Running {
     orders: mpsc::Sender<Order>,
     calls: mpsc::Sender<Call>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
 /// Starts a gateway on the present tokio runtime. `seed` makes its random numbers.
@@ -86,18 +103,26 @@ impl Running {
         answer.await.ok()
     }
 
-    /// Goes on with another configuration: endpoints that are not in it are de-registered.
-    pub async fn reload(&self, loaded: Loaded) {
-        // A gateway that has stopped has nothing to go on with.
-        self.orders.send(Order::Reload(Box::new(loaded))).await.ok();
+    /// Goes on with another configuration: endpoints that are not in it are de-registered. Says whether it is in force.
+    pub async fn reload(&self, loaded: Loaded) -> bool {
+        let (done, is_done) = oneshot::channel();
+        let order = Order::Reload(Box::new(loaded), done);
+        self.orders.send(order).await.is_ok() && is_done.await.unwrap_or(false)
+    }
+
+    /// Waits until the gateway stops by itself, which it only does badly; not to be called again after that.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        (&mut self.task).await?
     }
 
     /// Stops, with the registrations kept or ended as configured.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// When it had stopped by itself before.
+    pub async fn stop(self) -> Result<(), RunError> {
+        // One that has stopped takes no orders, and tells below why.
         self.orders.send(Order::Stop).await.ok();
-        if let Err(error) = self.task.await {
-            error!(%error, "the event loop ended badly");
-        }
+        self.task.await?
     }
 }
 
@@ -107,31 +132,35 @@ async fn supervise(
     seed: u64,
     mut orders: mpsc::Receiver<Order>,
     mut calls: mpsc::Receiver<Call>,
-) {
-    for generation in 1_u64.. {
-        match engine.run(&mut orders, &mut calls).await {
+) -> Result<(), RunError> {
+    let mut generation = seed;
+    loop {
+        let (loaded, done) = match engine.run(&mut orders, &mut calls).await? {
             Order::Stop => {
-                engine.finish().await;
-                return;
+                engine.stop().await;
+                return Ok(());
             }
-            Order::Reload(loaded) => {
-                let before = engine.loaded();
-                engine.leave_what_is_not_in(&loaded.configuration).await;
-                drop(engine);
-                engine = match Engine::start(*loaded, seed.wrapping_add(generation)) {
-                    Ok(next) => {
-                        info!("the new configuration is in force");
-                        next
-                    }
-                    Err(error) => {
-                        error!(%error, "the new configuration cannot be run, going on with the old one");
-                        let Ok(old) = Engine::start(before, seed.wrapping_add(generation)) else {
-                            return;
-                        };
-                        old
-                    }
-                };
+            Order::Reload(loaded, done) => (loaded, done),
+        };
+        generation = generation.wrapping_add(1);
+        let before = engine.loaded();
+        engine.make_room_for(&loaded.configuration).await;
+        let next = Engine::start(*loaded, generation);
+        let is_new = next.is_ok();
+        engine = match next {
+            Ok(next) => {
+                info!("the new configuration is in force");
+                next
             }
-        }
+            Err(error) => {
+                error!(%error, "the new configuration cannot be run, going on with the old one");
+                Engine::start(before, generation)?
+            }
+        };
+        // Who asked may have gone away.
+        done.send(is_new).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ pub(super) struct ServerLinks {
     servers: BTreeMap<Arc<str>, ServerLink>,
     endpoints: BTreeMap<EndpointId, EndpointLink>,
     inputs: mpsc::Sender<Input>,
-    tasks: JoinSet<()>,
+    /// A task ends with the socket that it serves.
+    pub(super) tasks: JoinSet<()>,
 }
 
 struct ServerLink {

@@ -313,3 +313,29 @@ fn a_reload_applies_what_is_right_and_survives_what_is_wrong() {
     );
     assert_eq!(site.terminate(), Some(0));
 }
+
+#[test]
+fn a_reload_that_cannot_be_run_leaves_everything_as_it_was() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3421, 0, 1));
+    let file = site.folder.path().join("gateway.toml");
+    let before = fs::read_to_string(&file).unwrap();
+
+    let twice = before.replace("unit = 2", "unit = 2\nendpoint = \"cab-1-meter\"");
+    fs::write(&file, twice).unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for_log("both have the endpoint name");
+    let status = site.ask_json(&["status"]);
+    assert_eq!(status["endpoints"][1]["state"], "registered", "{status}");
+
+    fs::write(&file, &before).unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for_log("the configuration has not changed");
+
+    fs::write(&file, before.replace("control.sock", "other.sock")).unwrap();
+    site.signal(Signal::HUP);
+    site.wait_for_log("control_socket takes effect at the next start");
+    site.wait_for_log("the new configuration is in force");
+    assert_eq!(site.ask(&["status"]).0, 0);
+    assert_eq!(site.terminate(), Some(0));
+}

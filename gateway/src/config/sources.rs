@@ -1,7 +1,7 @@
 //! The texts that a configuration is made of.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use ucifi_profiles::document::{Diagnostic, Place};
@@ -106,24 +106,30 @@ pub(crate) fn read_file(path: &Path) -> Result<File, Diagnostic> {
 
 /// A folder that is not there is empty.
 fn read_folder(folder: &Path, extension: &str, errors: &mut Vec<Diagnostic>) -> Vec<File> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let wanted = |path: &PathBuf| path.extension().is_some_and(|e| e == extension);
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(wanted)
-        .take(FILES + 1)
-        .collect();
-    paths.sort();
-    if paths.len() > FILES {
+    let mut fail = |reason: String| {
         let place = Place {
             file: folder.display().to_string().into(),
             line: 1,
             column: 1,
         };
-        errors.push(Diagnostic::error(place, format!("more than {FILES} files")));
-        return Vec::new();
+        errors.push(Diagnostic::error(place, reason));
+        Vec::new()
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        // As good as empty it would silently take every device out of service.
+        Err(error) => return fail(format!("cannot be read: {error}")),
+    };
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = match paths {
+        Ok(paths) => paths,
+        Err::<_, std::io::Error>(error) => return fail(format!("cannot be read: {error}")),
+    };
+    paths.retain(|path| path.extension().is_some_and(|e| e == extension));
+    paths.sort();
+    if paths.len() > FILES {
+        return fail(format!("more than {FILES} files"));
     }
     paths
         .iter()
@@ -146,6 +152,23 @@ fn of_variable(variable: &str, reason: String) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_an_error_and_one_that_is_not_there_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut errors = Vec::new();
+        assert!(read_folder(&folder.path().join("none"), "toml", &mut errors).is_empty());
+        assert!(errors.is_empty(), "{errors:?}");
+        // No folder: reading it fails for root as well, which closed rights would not.
+        let file = folder.path().join("devices.d");
+        fs::write(&file, "").unwrap();
+        assert!(read_folder(&file, "toml", &mut errors).is_empty());
+        let said = errors.first().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            said.contains("devices.d") && said.contains("cannot be read"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn a_file_beyond_the_bound_is_refused() {

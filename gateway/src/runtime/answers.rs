@@ -238,7 +238,7 @@ pub(crate) fn plain_json(value: &Value) -> Json {
 }
 
 fn write(engine: &mut Engine, device: &str, target: &str, text: &str) -> Result<CommandId, Problem> {
-    let path = resource(engine, device, target)?;
+    let path = commanded(engine, device, target)?;
     let definition = definition(engine, path)?;
     let value = parse(definition, path, text)?;
     definition
@@ -276,22 +276,57 @@ fn command_problem(error: CommandError) -> Problem {
     }
 }
 
+/// Returns the resource to write: a path means itself; the name of a point that only shows what a command did, as the
+/// state of a relay, means the one command beside it.
+fn commanded(engine: &Engine, device: &str, target: &str) -> Result<Path, Problem> {
+    let path = resource(engine, device, target)?;
+    if target.starts_with('/') {
+        return Ok(path);
+    }
+    let commands = engine.gateway.commanded_beside(device, path);
+    match commands.as_slice() {
+        [only] => Ok(*only),
+        several if several.contains(&path) => Ok(path),
+        [] => Ok(path),
+        several => Err(ambiguous(device, target, several)),
+    }
+}
+
+fn ambiguous(device: &str, target: &str, paths: &[Path]) -> Problem {
+    let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
+    let message = format!(
+        "{target:?} of {device} may mean {}: name the path",
+        paths.join(" or ")
+    );
+    Problem::new(ProblemKind::BadRequest, message)
+}
+
 /// Returns the resource that a path or the name of a point means.
 fn resource(engine: &Engine, device: &str, target: &str) -> Result<Path, Problem> {
     let values = values(engine, device)?;
     let path = match target.parse::<Path>() {
-        Ok(path) => Some(path),
-        Err(_) => values
-            .iter()
-            .find(|value| *value.name == *target)
-            .map(|value| value.path),
+        Ok(path) => path,
+        Err(_) => named(device, target, &values)?,
     };
-    let path = path.ok_or_else(|| no_value(device, target, &values))?;
     if path.resource_id().is_none() {
         let message = format!("{path} is no resource: name one, as in /3416/0/1");
         return Err(Problem::new(ProblemKind::BadRequest, message));
     }
     Ok(path)
+}
+
+/// Returns the one resource of this name: points have names of their own, the registry's names may recur.
+fn named(device: &str, name: &str, values: &[PointValue]) -> Result<Path, Problem> {
+    let paths: Vec<Path> = values
+        .iter()
+        .filter(|value| *value.name == *name)
+        .map(|value| value.path)
+        .collect();
+    match paths.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(no_value(device, name, values)),
+        several => Err(ambiguous(device, name, several)),
+    }
 }
 
 fn definition(engine: &Engine, path: Path) -> Result<&ResourceDefinition, Problem> {

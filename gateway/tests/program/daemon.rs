@@ -226,6 +226,28 @@ fn a_meter_is_read_and_a_relay_is_switched_over_the_control_socket() {
 }
 
 #[test]
+fn a_relay_is_switched_by_the_name_of_its_point_and_never_by_a_name_that_several_have() {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3413, 0, 2));
+    for (name, value, coil) in [
+        ("relay_1", "100", true),
+        ("relay_2", "100", true),
+        ("relay_1", "0", false),
+    ] {
+        let (code, said, complained) = site.ask(&["write", "relays", name, value]);
+        assert_eq!(code, 0, "{complained}");
+        assert!(said.contains("read back"), "{said}");
+        let number: u16 = name["relay_".len()..].parse().unwrap();
+        assert_eq!(site.coil(number - 1), Some(coil), "{name}");
+    }
+    let (code, _, complained) = site.ask(&["write", "relays", "Command", "100"]);
+    assert_eq!(code, 2, "{complained}");
+    assert!(complained.contains("/3413/0/3 or /3413/1/3"), "{complained}");
+    assert_eq!(site.coil(0), Some(false));
+    assert_eq!(site.terminate(), Some(0));
+}
+
+#[test]
 fn what_cannot_be_done_has_its_exit_status_and_a_reason() {
     let mut site = Site::start();
     site.wait_for_value(Path::resource(3413, 0, 2));

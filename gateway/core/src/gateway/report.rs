@@ -73,6 +73,25 @@ impl Gateway {
         Some((PointId(id), tree::path(device.points.get(usize::from(id))?.key)))
     }
 
+    /// Returns the resources beside `path`, in the same instance, that a command of the device's profile sets.
+    pub fn commanded_beside(&self, device: &str, path: Path) -> Vec<Path> {
+        let Some(device) = self.devices.iter().find(|known| &*known.id == device) else {
+            return Vec::new();
+        };
+        let Some((object, instance)) = path.object_id().zip(path.instance_id()) else {
+            return Vec::new();
+        };
+        let resources = self
+            .table
+            .latest(object)
+            .into_iter()
+            .flat_map(|object| object.resources.keys());
+        resources
+            .map(|resource| Path::Resource(object, instance, *resource))
+            .filter(|path| device.profile.commands(*path))
+            .collect()
+    }
+
     fn endpoint_status(&self, index: usize) -> EndpointStatus {
         let endpoint = &self.endpoints[index];
         let account = &self.accounts[endpoint.account].config;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use ucifi_core::field::Table;
 use ucifi_sim::modbus_unit::Unit;
-use ucifi_sim::serial_line::{Line, pty};
+use ucifi_sim::serial_line::{Fault, Faults, Line, pty};
 use ucifi_sim::server::io::{Running, start};
 use ucifi_sim::server::{Event, LwM2mServer, Transmission};
 
@@ -245,6 +245,51 @@ fn a_relay_is_switched_by_the_name_of_its_point_and_never_by_a_name_that_several
     assert!(complained.contains("/3413/0/3 or /3413/1/3"), "{complained}");
     assert_eq!(site.coil(0), Some(false));
     assert_eq!(site.terminate(), Some(0));
+}
+
+#[test]
+fn a_write_under_way_at_a_stop_is_finished_and_answered_first() {
+    let late = Fault::Late(Duration::from_millis(100));
+    let (answered, status) = stop_during_a_write(late);
+    assert_eq!(code(&answered), 0, "{}", stderr(&answered));
+    assert!(stdout(&answered).contains("read back"), "{}", stdout(&answered));
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+fn a_write_that_nothing_confirms_does_not_hold_up_a_stop_for_long() {
+    let began = Instant::now();
+    let (answered, status) = stop_during_a_write(Fault::Mute);
+    assert_eq!(code(&answered), 6, "{} {}", stdout(&answered), stderr(&answered));
+    assert_eq!(status, Some(0));
+    assert!(began.elapsed() < PATIENCE);
+}
+
+/// Switches a relay of a faulty board, ends the daemon while it waits for the board, and returns what the one who
+/// switched was told and the daemon's exit status.
+fn stop_during_a_write(fault: Fault) -> (Output, Option<i32>) {
+    let mut site = Site::start();
+    site.wait_for_value(Path::resource(3413, 0, 2));
+    let order = move |line: &mut Line| line.set_faults(2, Faults::always(fault));
+    site.runtime.block_on(site.line.handle.with(order)).unwrap();
+    let write = program(&[
+        "write",
+        "relays",
+        "relay_1",
+        "100",
+        "--socket",
+        path_of(&site.socket()),
+    ])
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while site.coil(0) != Some(true) {
+        assert!(Instant::now() < deadline, "the relay was never switched");
+    }
+    let status = site.terminate();
+    (write.wait_with_output().unwrap(), status)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hostile bytes for every decoder: no panic, no allocation out of proportion.
 //!
-//! As an ordinary test each target replays its corpus (`corpus/<target>/`) and a few thousand mutated inputs.
+//! As an ordinary test each target replays its corpus (`corpus/<target>.hex`) and a few thousand mutated inputs.
 //! `UCIFI_FUZZ_INPUTS` sets how many, `UCIFI_SEED` which; `.ci/soak fuzz` runs a million each.
 
 mod mutate;
@@ -88,18 +88,19 @@ fn run(target: &Target, input: &[u8]) -> usize {
     used
 }
 
+/// Reads `corpus/<target>.hex`: one input a line, found by a fuzzer that saw which code each of them reached.
 fn stored_corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(target);
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| std::fs::read(path).expect("a corpus file is readable"))
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/corpus/{target}.hex"));
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines()
+        .map(|line| bytes(line).expect("a corpus file has pairs of hex digits"))
+        .collect()
+}
+
+fn bytes(line: &str) -> Option<Vec<u8>> {
+    let digits = line.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect()
 }
 

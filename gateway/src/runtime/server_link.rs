@@ -310,12 +310,16 @@ mod tests {
         buffer[0]
     }
 
-    #[test]
-    fn the_first_datagrams_wait_for_the_address_of_the_server_and_the_rest_is_lost() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .unwrap();
+            .unwrap()
+    }
+
+    #[test]
+    fn the_first_datagrams_wait_for_the_address_of_the_server_and_the_rest_is_lost() {
+        let runtime = runtime();
         // Nothing is awaited, so that no name is looked up.
         let _inside = runtime.enter();
         let (inputs, _kept) = mpsc::channel(1);
@@ -331,10 +335,7 @@ mod tests {
 
     #[test]
     fn after_a_failure_the_next_of_several_addresses_is_tried() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let (inputs, mut received) = mpsc::channel(1);
         runtime.block_on(async {
             let (mut links, silent, server) = (links(inputs), listen(), listen());
@@ -362,10 +363,7 @@ mod tests {
 
     #[test]
     fn a_server_that_could_not_be_reached_at_the_start_is_reached_when_the_network_is_up() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let _inside = runtime.enter();
         let (inputs, _kept) = mpsc::channel(1);
         let (mut links, server) = (links(inputs), listen());
@@ -382,10 +380,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_lost_its_connection_is_connected_again_on_the_same_port() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let _inside = runtime.enter();
         let (inputs, _kept) = mpsc::channel(1);
         let (mut links, server) = (links(inputs), listen());

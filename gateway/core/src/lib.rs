@@ -11,10 +11,12 @@
 //! | [`config`], [`output`], [`status`] | what goes in once, what comes out, what is told of the state |
 //! | `device`, `point`, `tree`, `derive`, `identity`, `cabinet` | a device: its frames become values, and some of them news |
 //! | `model`, `view` | what a server is shown: versions, units, types |
+//! | [`buffer`], [`state`] | what goes to disk: readings owed, and what else outlives a restart |
 //! | `endpoint`, `outbox` | a device at a server: its client, and what it is owed |
 //! | `command` | commands on their way to a device |
 //! | [`limits`], `timer` | every bound; when to do what |
 
+pub mod buffer;
 mod cabinet;
 mod command;
 pub mod config;
@@ -31,6 +33,7 @@ pub mod output;
 mod point;
 pub mod profile;
 pub mod reading;
+pub mod state;
 pub mod status;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use lwm2m_client::{Path, Value};
 
+use crate::buffer;
 use crate::field::{Downlink, Link, PointId};
+use crate::state::SaveRequest;
 
 /// One thing to do, or to know. They are to be carried out in the order in which they are polled.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,10 @@ pub enum Output {
         /// The interval, in milliseconds; 0 is once, at each connection.
         every_ms: u64,
     },
+    /// Something for the buffer on disk; `Gateway::handle_buffer` is to be told what came of it, in order.
+    Buffer(buffer::Request),
+    /// Something to be made durable; `Gateway::handle_saved` is to be told whether it is.
+    Save(SaveRequest),
     /// Something happened.
     Event(Event),
 }

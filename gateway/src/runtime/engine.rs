@@ -267,6 +267,7 @@ impl Engine {
                     point,
                     every_ms,
                 } => self.buses.interest(&link, point, every_ms),
+                Output::Buffer(_) | Output::Save(_) => {}
                 Output::Event(event) => {
                     events::log(&event, &self.names);
                     if let Event::RegistrationFailed { endpoint, .. } = &event {

@@ -250,6 +250,7 @@ impl TestCabinet {
                 Output::Transmit { .. } => {}
                 Output::Downlink(downlink) => self.downlinks.push(downlink),
                 Output::Interest { point, every_ms, .. } => self.interests.push((point.0, every_ms)),
+                Output::Buffer(_) | Output::Save(_) => {}
                 Output::Event(event) => self.events.push(event),
             }
         }

@@ -351,6 +351,7 @@ impl Cabinet {
             } => {
                 self.bus.handle_interest(unit, point, every_ms, now.instant);
             }
+            Output::Buffer(_) | Output::Save(_) => {}
             Output::Event(event) => {
                 self.trace.note(elapsed, "event", format!("{event:?}").as_bytes());
                 self.events.push((elapsed, event));

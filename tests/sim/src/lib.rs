@@ -13,12 +13,15 @@
 //! | [`modbus_unit`] | Modbus units with registers whose values move |
 //! | [`serial_line`] | several units on one line, with pacing and faults |
 //! | [`server`] | an LwM2M server |
+//! | [`disk`], [`state`] | a disk and a state store that lose, tear, fill up and fail |
 //! | [`cabinet`] | all of it around the gateway's engines, in one loop |
 
 pub mod cabinet;
 pub mod clock;
+pub mod disk;
 pub mod limits;
 pub mod modbus_unit;
 pub mod network;
 pub mod serial_line;
 pub mod server;
+pub mod state;

@@ -42,6 +42,7 @@ fn gateway(
         accounts,
         devices: (1..=DEVICES).map(device).collect(),
         answer_within_ms: 4000,
+        buffer: ucifi_core::BufferConfig::default(),
     };
     Gateway::new(config, table.clone(), 1, now).expect("a gateway of meters")
 }

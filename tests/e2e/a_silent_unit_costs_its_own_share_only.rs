@@ -68,6 +68,9 @@ fn it_is_told_once_that_it_is_away_and_once_that_it_is_back() {
             | Event::FrameRefused { .. }
             | Event::PointFault { .. }
             | Event::CommandFinished(_)
+            | Event::Gap { .. }
+            | Event::BufferFailed { .. }
+            | Event::BufferWorks
             | Event::ReadingsDropped { .. } => return None,
         };
         (&**device == "b").then_some((reachable, at.as_secs()))

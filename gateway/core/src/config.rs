@@ -25,6 +25,30 @@ pub struct Config {
     pub devices: Vec<DeviceConfig>,
     /// How long a server or a person waits for the answer to a command, in milliseconds.
     pub answer_within_ms: u64,
+    /// What is kept on disk while a server is away; without effect where nothing is kept.
+    pub buffer: BufferConfig,
+}
+
+/// When readings that a server has not got are written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferConfig {
+    /// How long a reading waits in memory for its server to take it, in milliseconds; alarms and what is billed do not
+    /// wait while the server is away.
+    pub hold_ms: u64,
+    /// The shortest time between two writes, in milliseconds; alarms do not wait for it.
+    pub commit_ms: u64,
+    /// What is written at once without waiting for it, in bytes as they are estimated.
+    pub commit_bytes: usize,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self {
+            hold_ms: 5_000,
+            commit_ms: 1_000,
+            commit_bytes: 64 * 1024,
+        }
+    }
 }
 
 /// What /3/0 of the cabinet says; a value that is empty is not offered.

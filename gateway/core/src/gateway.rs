@@ -6,6 +6,7 @@
 //! ```
 //! This file is the front: it hands each input to the part that it belongs to. No IO, no clock, no lock.
 
+mod buffer;
 mod commands;
 mod endpoints;
 mod interest;

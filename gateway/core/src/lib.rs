@@ -41,7 +41,7 @@ mod timer;
 mod tree;
 mod view;
 
-pub use config::{AccountConfig, CabinetConfig, Config, ConfigError, DeviceConfig, Topology};
+pub use config::{AccountConfig, BufferConfig, CabinetConfig, Config, ConfigError, DeviceConfig, Topology};
 pub use field::{Delivery, Downlink, DownlinkId, Frame, Link, Uplink};
 pub use gateway::{CommandError, Gateway};
 pub use output::{
@@ -49,7 +49,7 @@ pub use output::{
 };
 pub use profile::Profile;
 pub use reading::Quality;
-pub use status::{DeviceStatus, EndpointState, EndpointStatus, PointValue};
+pub use status::{DeviceStatus, EndpointState, EndpointStatus, PointValue, Totals};
 
 use std::time::Instant;
 

@@ -120,6 +120,21 @@ pub enum Event {
     /// A command that was [`CommandOutcome::Unconfirmed`] because its sender waited long enough has a second one when
     /// the device's answer comes after all.
     CommandFinished(CommandRecord),
+    /// Readings of the buffer on disk will never reach their server.
+    Gap {
+        /// The endpoint; none where the configuration has no such device or server any more.
+        endpoint: Option<EndpointId>,
+        /// Which, and why.
+        gap: buffer::Gap,
+    },
+    /// The buffer cannot be written: what servers have not got stays in memory, as much as there is room for. Said once
+    /// until it works again.
+    BufferFailed {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The buffer can be written again.
+    BufferWorks,
     /// Readings that a server has not got were dropped from its queue in memory.
     ReadingsDropped {
         /// The endpoint.

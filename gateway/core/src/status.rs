@@ -29,11 +29,37 @@ pub struct EndpointStatus {
     pub last_error: Option<String>,
     /// How many observations the server has.
     pub observations: usize,
-    /// How many readings wait for this server.
+    /// How many readings wait for this server, in memory and on disk.
     pub queued: usize,
-    /// How many readings the server has acknowledged by Send.
+    /// How many readings the server has acknowledged.
     pub delivered: u64,
-    /// How many readings were dropped from the queue.
+    /// How many readings were dropped.
+    pub dropped: u64,
+    /// How many of the readings that wait are in memory only.
+    pub waiting: usize,
+    /// How many of them are in the buffer on disk.
+    pub buffered: u64,
+    /// When the oldest of them was measured, where that is known.
+    pub oldest: Option<Timestamp>,
+    /// What became of the readings of this run.
+    pub totals: Totals,
+}
+
+/// What became of the readings of one device for one server since the gateway has started.
+///
+/// With what was in the buffer at the start, `produced` is the sum of `delivered_live`, `delivered_late`, `dropped` and
+/// what waits in memory and in the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many readings the server was to get.
+    pub produced: u64,
+    /// How many it took before they were written to disk.
+    pub delivered_live: u64,
+    /// How many were written to disk.
+    pub stored: u64,
+    /// How many it took out of the buffer, those of earlier runs counted too.
+    pub delivered_late: u64,
+    /// How many it will never get.
     pub dropped: u64,
 }
 

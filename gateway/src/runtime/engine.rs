@@ -11,8 +11,8 @@ use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_core::field::{Delivery, DownlinkId};
 use ucifi_core::{
-    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState, EndpointStatus, Event,
-    Gateway, Output, Profile, Topology,
+    AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState,
+    EndpointStatus, Event, Gateway, Output, Profile, Topology,
 };
 
 use super::buses::{Buses, PortState};
@@ -292,6 +292,7 @@ fn core_config(configuration: &Configuration) -> Config {
         accounts: configuration.servers.iter().map(account).collect(),
         devices: configuration.devices.iter().map(device).collect(),
         answer_within_ms: configuration.gateway.answer_within_ms,
+        buffer: BufferConfig::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
+use ucifi_core::buffer::{Gap, GapReason};
 use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event};
 
 /// What people call the endpoints: the server and the endpoint name.
@@ -57,6 +58,14 @@ pub(super) fn log(event: &Event, names: &Names) {
             );
         }
         Event::CommandFinished(record) => log_command(record),
+        Event::Gap { endpoint, gap } => log_gap(names, *endpoint, gap),
+        Event::BufferFailed { reason } => {
+            error!(
+                reason,
+                "the buffer cannot be written: readings wait in memory only"
+            );
+        }
+        Event::BufferWorks => info!("the buffer is written again"),
         Event::ReadingsDropped {
             endpoint,
             count,
@@ -80,6 +89,33 @@ pub(super) fn log_left_behind(endpoints: &[EndpointStatus]) {
         let reason = "the gateway stops or starts anew";
         error!(server, endpoint, count, reason, "readings dropped");
     }
+}
+
+fn log_gap(names: &Names, endpoint: Option<EndpointId>, gap: &Gap) {
+    let reason = match gap.reason {
+        GapReason::Bound => "the buffer is full",
+        GapReason::Age => "they are too old",
+        GapReason::DiskFull => "the disk is full",
+        GapReason::Corrupt => "the disk does not give them back",
+        GapReason::Dropped => "dropped by command",
+    };
+    let (server, device) = (&*gap.debt.account, &*gap.debt.stream.device);
+    let name = endpoint.map(|endpoint| called(names, endpoint).1);
+    let (from, until) = match &gap.times {
+        Some(times) => (Some(times.start().to_string()), Some(times.end().to_string())),
+        None => (None, None),
+    };
+    let count = gap.count;
+    error!(
+        server,
+        device,
+        endpoint = name,
+        count,
+        from,
+        until,
+        reason,
+        "readings of the buffer are gone"
+    );
 }
 
 /// The line of the audit log.

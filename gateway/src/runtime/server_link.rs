@@ -293,6 +293,10 @@ mod tests {
             queued: 0,
             delivered: 0,
             dropped: 0,
+            waiting: 0,
+            buffered: 0,
+            oldest: None,
+            totals: ucifi_core::Totals::default(),
         };
         ServerLinks::open(&[Server { uri, ..server }], &[status], inputs)
     }

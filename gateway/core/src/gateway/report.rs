@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::field::{PointId, Reachability};
 use crate::gateway::{Gateway, endpoints};
 use crate::output::EndpointId;
-use crate::status::{DeviceStatus, EndpointStatus, PointValue};
+use crate::status::{DeviceStatus, EndpointStatus, PointValue, Totals};
 use crate::tree::{self, Held, Key};
 use crate::view::View;
 
@@ -108,6 +108,10 @@ impl Gateway {
             queued: endpoint.outbox.len(),
             delivered: endpoint.outbox.delivered,
             dropped: endpoint.outbox.dropped,
+            waiting: endpoint.outbox.len(),
+            buffered: 0,
+            oldest: None,
+            totals: Totals::default(),
         }
     }
 

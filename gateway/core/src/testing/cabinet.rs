@@ -64,6 +64,7 @@ pub(crate) fn one_server(model: Model, devices: Vec<DeviceConfig>) -> Config {
         }],
         devices,
         answer_within_ms: 4_000,
+        buffer: crate::BufferConfig::default(),
     }
 }
 

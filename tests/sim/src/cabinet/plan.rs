@@ -154,6 +154,7 @@ impl Plan {
             accounts: vec![self.account()],
             devices: devices.collect(),
             answer_within_ms: 4_000,
+            buffer: ucifi_core::BufferConfig::default(),
         }
     }
 

@@ -8,6 +8,7 @@
 //! A reading is stored once, with the servers that it is owed to.
 
 pub mod disk;
+pub mod log;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use lwm2m_client::{Path, Timestamp, Value};
 
 pub use crate::profile::PointClass;
 pub use disk::{Disk, DiskError};
+pub use log::{AccountBound, Log, OpenError, Options, Statistics};
 
 /// One class of readings of one device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

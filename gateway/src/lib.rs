@@ -15,3 +15,4 @@ pub mod logging;
 pub mod meaning;
 mod profiles;
 pub mod runtime;
+pub mod store;

@@ -42,3 +42,6 @@ pub const DEVICES: usize = 10_000;
 
 /// Time that ending the registrations may take at a stop.
 pub const DEREGISTER: Duration = Duration::from_secs(5);
+
+/// Files of the buffer that are kept open: the one that is written, those that are read for a few servers at a time.
+pub const OPEN_SEGMENTS: usize = 16;

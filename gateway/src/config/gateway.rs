@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::DEFAULT_SOCKET;
+use ucifi_profiles::document::Item;
+
 use super::section::{Section, name_of};
+use super::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 
 /// The options of the gateway itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct GatewayOptions {
     pub on_stop: OnStop,
     /// Where the control socket is made.
     pub control_socket: PathBuf,
+    /// The folder of everything that outlives the gateway.
+    pub state_dir: PathBuf,
 }
 
 /// What becomes of the registrations when the gateway stops.
@@ -36,11 +40,24 @@ pub(super) fn read(section: &Section<'_>) -> Option<GatewayOptions> {
         .and_then(|item| item.one_of(&[("keep", OnStop::Keep), ("deregister", OnStop::Deregister)]))
         .unwrap_or(OnStop::Keep);
     let control_socket = section.get("control_socket").and_then(|item| item.string());
+    let state_dir = section.get("state_dir").and_then(absolute);
     section.finish();
     Some(GatewayOptions {
         name: name?,
         answer_within_ms,
         on_stop,
         control_socket: control_socket.unwrap_or(DEFAULT_SOCKET).into(),
+        state_dir: state_dir.unwrap_or(DEFAULT_STATE_DIR).into(),
     })
+}
+
+fn absolute(item: Item<'_>) -> Option<&str> {
+    let path = item.string()?;
+    if path.starts_with('/') {
+        return Some(path);
+    }
+    item.error_with_help(
+        format!("state_dir {path:?} is no absolute path"),
+        format!("as in state_dir = {DEFAULT_STATE_DIR:?}"),
+    )
 }

@@ -3,6 +3,7 @@
 //! [`Sources`] are the texts as they stand in files and environment; [`read`] makes a [`Loaded`] of them or says
 //! everything that is wrong. Nothing here opens a port or a socket.
 
+mod buffer;
 mod bus;
 mod device;
 mod gateway;
@@ -12,6 +13,7 @@ mod section;
 mod server;
 mod sources;
 
+pub use buffer::{BufferBound, BufferOptions};
 pub use bus::{Bus, BusPort, SerialFormat};
 pub use device::Device;
 pub use gateway::{GatewayOptions, OnStop};
@@ -27,11 +29,16 @@ pub const DEFAULT_PATH: &str = "/etc/ucifi-gateway/gateway.toml";
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ucifi-gateway/control.sock";
 
+/// Where the gateway keeps what outlives it unless the configuration says otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/ucifi-gateway";
+
 /// What the gateway is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
     /// The gateway itself.
     pub gateway: GatewayOptions,
+    /// The readings that a server has not taken yet.
+    pub buffer: BufferOptions,
     /// The LwM2M servers.
     pub servers: Vec<Server>,
     /// The field buses.

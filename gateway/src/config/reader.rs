@@ -9,7 +9,7 @@ use ucifi_profiles::document::{Diagnostic, Document, Place, Table};
 
 use super::device::{Buses, KnownBus};
 use super::section::{Options, Section};
-use super::{Bus, Configuration, Device, Override, Server, Sources, bus, device, gateway, server};
+use super::{Bus, Configuration, Device, Override, Server, Sources, buffer, bus, device, gateway, server};
 use crate::limits::DEVICES;
 use crate::profiles::catalogue_of;
 
@@ -85,6 +85,7 @@ fn parse_all<'t>(texts: &[(&str, &'t str)], found: &mut Vec<Diagnostic>) -> Vec<
 struct Reader<'d> {
     first: &'d Document<'d>,
     gateway: Vec<Table<'d>>,
+    buffer: Vec<Table<'d>>,
     servers: Vec<Table<'d>>,
     buses: Vec<Table<'d>>,
     devices: Vec<Table<'d>>,
@@ -107,10 +108,11 @@ impl<'d> Reader<'d> {
             found.filter_map(|item| item.tables()).flatten().collect()
         };
         let (servers, buses, devices) = (tables("server"), tables("bus"), tables("device"));
-        let gateway = roots
-            .iter()
-            .filter_map(|root| root.get("gateway")?.table())
-            .collect();
+        let single = |key: &str| -> Vec<Table<'d>> {
+            let found = roots.iter().filter_map(|root| root.get(key)?.table());
+            found.collect()
+        };
+        let (gateway, buffer) = (single("gateway"), single("buffer"));
         roots.iter().for_each(Table::finish);
         let overrides = sources
             .overrides
@@ -120,6 +122,7 @@ impl<'d> Reader<'d> {
         Self {
             first,
             gateway,
+            buffer,
             servers,
             buses,
             devices,
@@ -131,12 +134,14 @@ impl<'d> Reader<'d> {
 
     fn configuration(&self, catalogue: &Catalogue) -> Option<Configuration> {
         let gateway = self.gateway_options();
+        let buffer = self.buffer_options();
         let servers = self.servers();
         let (buses, known) = self.buses();
         let devices = self.devices(&known, catalogue);
         self.check_uses();
         Some(Configuration {
             gateway: gateway?,
+            buffer,
             servers,
             buses,
             devices,
@@ -153,6 +158,12 @@ impl<'d> Reader<'d> {
         let mut layers = self.gateway.clone();
         layers.extend(self.overrides_for(|o| o.section == "gateway"));
         gateway::read(&Section::new("gateway", layers, self.options))
+    }
+
+    fn buffer_options(&self) -> super::BufferOptions {
+        let mut layers = self.buffer.clone();
+        layers.extend(self.overrides_for(|o| o.section == "buffer"));
+        buffer::read(&Section::new("buffer", layers, self.options))
     }
 
     fn servers(&self) -> Vec<Server> {

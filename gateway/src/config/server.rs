@@ -7,6 +7,7 @@ use lwm2m_client::client::EnablerVersion;
 use lwm2m_client::object::Model;
 use ucifi_profiles::document::Item;
 
+use super::buffer::{self, BufferBound};
 use super::section::{Section, name_of};
 
 /// One LwM2M server.
@@ -38,6 +39,8 @@ pub struct Server {
     pub registrations_per_sec: u32,
     /// The local UDP ports, one for each endpoint; none lets the system choose.
     pub local_ports: Option<RangeInclusive<u16>>,
+    /// How much of the buffer it may have.
+    pub buffer: BufferBound,
 }
 
 /// Where a server listens.
@@ -127,6 +130,7 @@ pub(super) fn read(section: &Section<'_>, count: u16, endpoints: usize) -> Optio
         local_ports: section
             .get("local_ports")
             .and_then(|item| ports_of(item, endpoints)),
+        buffer: buffer::read_bound(section),
     };
     section.finish();
     (name.is_some() && uri.is_some()).then_some(server)

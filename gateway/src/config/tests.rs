@@ -85,6 +85,7 @@ fn what_the_example_shows_as_a_value_is_the_default() {
         ..site.gateway
     };
     assert_eq!(example.gateway, named);
+    assert_eq!(example.buffer, site.buffer);
     assert_eq!(example.buses[0].writes, site.buses[0].writes);
 }
 
@@ -119,6 +120,18 @@ unit = 248
             "gateway.toml:16:11: error: there is no profile \"estron.sdm630\"\n  help: did you mean \
              \"eastron.sdm630\"?",
             "gateway.toml:18:8: error: unit is 248, which is not between 1 and 247",
+        ]
+    );
+}
+
+#[test]
+fn the_state_goes_to_a_folder_that_does_not_depend_on_where_the_gateway_is_started() {
+    let text = SITE.replace("\"cab-1\"", "\"cab-1\"\nstate_dir = \"state\"");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "gateway.toml:3:13: error: state_dir \"state\" is no absolute path\n  help: as in state_dir = \
+             \"/var/lib/ucifi-gateway\""
         ]
     );
 }
@@ -255,6 +268,8 @@ fn the_environment_overrides_single_options() {
         ("UCIFI__GATEWAY__NAME", "cab-2"),
         ("UCIFI__SERVER__CITY__URI", "coap://192.0.2.9:5783"),
         ("UCIFI__SERVER__CITY__MODEL", "2023"),
+        ("UCIFI__BUFFER__HOLD_MS", "0"),
+        ("UCIFI__SERVER__CITY__BUFFER_MAX_AGE_DAYS", "0"),
         ("UCIFI__BUS__RS485_1__BAUD", "19200"),
         ("UCIFI__DEVICE__METER_1__UNIT", "7"),
         ("UCIFI_CONFIG", "/elsewhere"),
@@ -264,6 +279,8 @@ fn the_environment_overrides_single_options() {
     assert_eq!(&*configuration.gateway.name, "cab-2");
     assert_eq!(configuration.servers[0].uri.port, 5783);
     assert_eq!(configuration.servers[0].model.name(), "2023");
+    assert_eq!(configuration.buffer.hold_ms, 0);
+    assert_eq!(configuration.servers[0].buffer.max_age_days, None);
     assert!(matches!(
         configuration.buses[0].port,
         BusPort::Serial { baud: 19_200, .. }

@@ -1,0 +1,7 @@
+//! What outlives the gateway: the readings that servers have not taken yet, and its state.
+
+mod files;
+mod folder;
+
+pub use files::FileDisk;
+pub use folder::{FolderError, FolderLock};

@@ -1,0 +1,11 @@
+//! Power cuts and full disks under a real file system: ext4 on a loop device, on a drive with a volatile write cache.
+//!
+//! Needs root, `/dev/fuse`, loop devices, `mount` and `mkfs.ext4`; the feature `power` builds the suite. Best started in
+//! a mount namespace of its own, as `.ci/soak` does, so that nothing stays mounted whatever happens.
+//! A virtual machine's page cache, ext4 and block layer are real here; the flash translation layer of a real drive is
+//! not.
+
+mod drive;
+mod machine;
+mod plain;
+mod writer;

@@ -71,7 +71,10 @@ fn it_is_told_once_that_it_is_away_and_once_that_it_is_back() {
             | Event::Gap { .. }
             | Event::BufferFailed { .. }
             | Event::BufferWorks
-            | Event::ReadingsDropped { .. } => return None,
+            | Event::ReadingsDropped { .. }
+            | Event::StateFailed { .. }
+            | Event::StateWorks
+            | Event::State(_) => return None,
         };
         (&**device == "b").then_some((reachable, at.as_secs()))
     });

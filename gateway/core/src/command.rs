@@ -71,10 +71,35 @@ pub(crate) struct Commands {
     open: BTreeMap<CommandId, Command>,
     downlinks: BTreeMap<DownlinkId, CommandId>,
     next_command: u64,
+    /// The first number that is not reserved on disk.
+    reserved: u64,
     next_downlink: u64,
 }
 
 impl Commands {
+    /// Returns a table whose first command gets a number above `used`, and which has to reserve it first.
+    pub(crate) fn after(used: u64) -> Self {
+        Self {
+            next_command: used,
+            reserved: used,
+            ..Self::default()
+        }
+    }
+
+    /// Reserves more numbers where fewer than half a block are left; says whether it did.
+    pub(crate) const fn reserve(&mut self) -> bool {
+        let is_short = self.next_command + limits::COMMANDS_RESERVED / 2 >= self.reserved;
+        if is_short {
+            self.reserved = self.next_command.saturating_add(limits::COMMANDS_RESERVED);
+        }
+        is_short
+    }
+
+    /// Returns the first number that is not reserved.
+    pub(crate) const fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
     /// Returns a name that no command has had.
     pub(crate) fn next_id(&mut self) -> CommandId {
         self.next_command += 1;

@@ -62,6 +62,8 @@ pub struct CabinetConfig {
     pub serial: Arc<str>,
     /// /3/0/3
     pub firmware_version: Arc<str>,
+    /// The endpoint name of the cabinet; none makes it the gateway's name.
+    pub endpoint: Option<Arc<str>>,
 }
 
 /// A LwM2M server, and how the devices appear there.
@@ -176,6 +178,32 @@ pub enum ConfigError {
         first: Arc<str>,
         /// The other one.
         second: Arc<str>,
+        /// The endpoint name.
+        name: Arc<str>,
+    },
+    /// A device would get the endpoint name of a removed one whose readings a server has not got yet.
+    #[error(
+        "{device} has the endpoint name {name:?} of {removed}, which was removed and still has readings for a server: \
+         wait until they are delivered or drop them, or set another `endpoint`"
+    )]
+    EndpointOwes {
+        /// The device.
+        device: Arc<str>,
+        /// The removed one.
+        removed: Arc<str>,
+        /// The endpoint name.
+        name: Arc<str>,
+    },
+    /// A new device would by chance get the endpoint name that a removed one had.
+    #[error(
+        "the endpoint name {name:?} of {device} belonged to {removed}, which was removed: set `endpoint = {name:?}` if \
+         {device} takes its place, or another one"
+    )]
+    EndpointTaken {
+        /// The device.
+        device: Arc<str>,
+        /// The removed one.
+        removed: Arc<str>,
         /// The endpoint name.
         name: Arc<str>,
     },

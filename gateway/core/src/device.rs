@@ -17,12 +17,17 @@ use crate::output::Event;
 use crate::point::PointState;
 use crate::profile::{Decoded, PointClass, Profile};
 use crate::reading::Quality;
+use crate::state::Owner;
 use crate::tree::{Held, Key, Tree};
 
 /// A device of the gateway, or the cabinet itself.
 pub(crate) struct Device {
     /// Its name in the configuration.
     pub(crate) id: Arc<str>,
+    /// Under which name what belongs to it is saved.
+    pub(crate) owner: Owner,
+    /// Its endpoint name.
+    pub(crate) endpoint: Arc<str>,
     /// What people call it.
     pub(crate) label: Arc<str>,
     /// What kind of device it is.
@@ -112,6 +117,8 @@ impl Device {
         let points = points(&*profile, intervals, table)?;
         let derivations = derivations(&*profile, table)?;
         let mut device = Self {
+            owner: Owner::Device(Arc::clone(&id)),
+            endpoint: Arc::clone(&id),
             id,
             label,
             profile: Arc::clone(&profile),

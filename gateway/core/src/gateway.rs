@@ -10,7 +10,9 @@ mod buffer;
 mod commands;
 mod endpoints;
 mod interest;
+mod naming;
 mod report;
+mod saving;
 mod setup;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +31,7 @@ use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
 use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
+use saving::Saving;
 
 /// The gateway: devices, servers, and everything between.
 ///
@@ -49,6 +52,8 @@ pub struct Gateway {
     /// Server by server, in each the devices in their order: the place is the [`EndpointId`].
     endpoints: Vec<Endpoint>,
     commands: Commands,
+    /// What is to outlive a restart; none where nothing is.
+    saving: Option<Saving>,
     timers: TimerTable,
     outputs: VecDeque<Output>,
 }
@@ -108,6 +113,7 @@ impl Gateway {
                 Timer::Endpoint(id) => self.wake(id, now),
                 Timer::Stale(device) => self.grow_stale(device, now),
                 Timer::Command(id) => self.command_is_due(id, now),
+                Timer::Save => self.save_is_due(now),
             }
         }
     }

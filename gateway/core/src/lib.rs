@@ -46,9 +46,11 @@ pub use field::{Delivery, Downlink, DownlinkId, Frame, Link, Uplink};
 pub use gateway::{CommandError, Gateway};
 pub use output::{
     CommandId, CommandOrigin, CommandOutcome, CommandRecord, DropReason, EndpointId, Event, Output,
+    StateEvent,
 };
 pub use profile::Profile;
 pub use reading::Quality;
+pub use state::Kept;
 pub use status::{DeviceStatus, EndpointState, EndpointStatus, PointValue, Totals};
 
 use std::time::Instant;

@@ -41,6 +41,29 @@ pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest such pause.
 pub const MAX_SEND_BACKOFF: Duration = Duration::from_secs(300);
 
+/// Changes in one request to save: a power cut may cost all of them together, and a store takes a second or so for
+/// them on slow flash.
+pub const MAX_CHANGES_PER_SAVE: usize = 1_024;
+
+/// Bytes of names and values after which a request to save takes no more changes.
+pub const MAX_SAVE_BYTES: usize = 256 * 1024;
+
+/// How long a request to save may take before the gateway goes on without it: flash that tidies up takes seconds.
+pub const SAVE_ANSWER: Duration = Duration::from_secs(15);
+
+/// The first pause after a request to save has failed, doubled at each further one.
+pub const SAVE_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+pub const MAX_SAVE_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Command numbers that are reserved at a time, so that hardly any command costs a write.
+pub const COMMANDS_RESERVED: u64 = 1_024;
+
+/// How far the command numbers go ahead where what was saved may be old: more than anybody commands in the minutes
+/// between two copies.
+pub const COMMANDS_JUMP: u64 = 1_000_000;
+
 /// How many readings may wait for one endpoint where there are so many of them.
 pub fn queued_readings(endpoints: usize) -> usize {
     (MAX_QUEUED_READINGS / endpoints.max(1))

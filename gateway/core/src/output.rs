@@ -144,6 +144,68 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// What is to outlive a restart cannot be saved and is tried again; told once, until it works again. After a crash
+    /// meanwhile the gateway would know what was saved last, and message numbers may be used twice.
+    StateFailed {
+        /// Why.
+        reason: String,
+    },
+    /// What is to outlive a restart can be saved again.
+    StateWorks,
+    /// Something about what outlives a restart that a person should know.
+    State(StateEvent),
+}
+
+/// Something about what outlives a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateEvent {
+    /// A saved value cannot be read, and counts as never saved.
+    Damaged {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A device keeps the endpoint name that it was given first, though the names of gateway and device make another
+    /// one now; `endpoint` changes it.
+    NameKept {
+        /// The device.
+        device: Arc<str>,
+        /// The name that it keeps.
+        name: Arc<str>,
+        /// The name that a new device would get.
+        derived: Arc<str>,
+    },
+    /// A device has the endpoint name of a removed one, as the configuration says.
+    NameTaken {
+        /// The device.
+        device: Arc<str>,
+        /// The removed one.
+        removed: Arc<str>,
+        /// The endpoint name.
+        name: Arc<str>,
+    },
+    /// A device is configured no more, and keeps its endpoints until its readings are delivered.
+    RemovedOwes {
+        /// The device.
+        device: Arc<str>,
+        /// How many readings, over all servers.
+        readings: u64,
+    },
+    /// A removed device owes nothing more: its values and registrations are forgotten.
+    RemovedForgotten {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// A value is too long to be saved: after a restart it is absent until it is measured again.
+    ValueTooLong {
+        /// The device.
+        device: Arc<str>,
+        /// The resource.
+        path: Path,
+        /// How long it is.
+        bytes: usize,
+    },
 }
 
 /// Why readings were dropped.

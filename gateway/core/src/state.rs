@@ -3,7 +3,19 @@
 //! The gateway is given all of it at its start ([`Saved`]) and says what changes ([`SaveRequest`]). What the values mean
 //! is the gateway's own business; whoever keeps them sees names and bytes.
 
+mod damage;
+mod names;
+mod numbers;
+mod restored;
+
 use std::collections::BTreeMap;
+
+pub(crate) use damage::Damage;
+pub(crate) use names::{Name, Owner};
+pub(crate) use numbers::{Commands, Encoded, EndpointName, Stopped};
+pub(crate) use restored::Restored;
+
+use crate::buffer;
 
 /// The largest value, in bytes: what a store may keep in one place (see the state store of the gateway).
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -16,6 +28,15 @@ pub struct Saved {
     /// Whether the values come from a copy that may be minutes old: what must not be used twice is to be counted on
     /// from far ahead.
     pub may_be_old: bool,
+}
+
+/// What a gateway is given of its last run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// What it had saved.
+    pub saved: Saved,
+    /// The readings that it owed.
+    pub contents: buffer::Contents,
 }
 
 /// A value that changes.

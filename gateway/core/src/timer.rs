@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Stale(usize),
     /// When a command must be answered, or is forgotten.
     Command(CommandId),
+    /// When to try again to save what must outlive a restart, or to wait no more for an answer.
+    Save,
 }
 
 /// Deadlines, at most one for each [`Timer`].

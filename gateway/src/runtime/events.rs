@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
 use ucifi_core::buffer::{Gap, GapReason};
-use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event};
+use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event, StateEvent};
 
 /// What people call the endpoints: the server and the endpoint name.
 pub(super) type Names = BTreeMap<EndpointId, (Arc<str>, Arc<str>)>;
@@ -78,6 +78,45 @@ pub(super) fn log(event: &Event, names: &Names) {
                 DropReason::NoSend => "the server has no Send",
             };
             error!(server, endpoint, count, reason, "readings dropped");
+        }
+        Event::StateFailed { reason } => error!(reason, "state not saved, trying again"),
+        Event::StateWorks => info!("state saved again"),
+        Event::State(event) => log_state(event),
+    }
+}
+
+fn log_state(event: &StateEvent) {
+    match event {
+        StateEvent::Damaged { name, reason } => {
+            warn!(name, reason, "saved value not readable, going on without it")
+        }
+        StateEvent::NameKept {
+            device,
+            name,
+            derived,
+        } => info!(
+            device = &**device,
+            endpoint = &**name,
+            new_name = &**derived,
+            "keeps its endpoint name, `endpoint` changes it"
+        ),
+        StateEvent::NameTaken {
+            device,
+            removed,
+            name,
+        } => warn!(
+            device = &**device,
+            removed = &**removed,
+            endpoint = &**name,
+            "has the endpoint name of a removed device"
+        ),
+        StateEvent::RemovedOwes { device, readings } => warn!(
+            device = &**device,
+            readings, "removed, stays registered until its readings are delivered or dropped"
+        ),
+        StateEvent::RemovedForgotten { device } => info!(device = &**device, "removed device forgotten"),
+        StateEvent::ValueTooLong { device, path, bytes } => {
+            warn!(device = &**device, %path, bytes, "value too long to be saved");
         }
     }
 }

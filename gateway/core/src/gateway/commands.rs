@@ -92,7 +92,7 @@ impl Gateway {
             Operation::Write { entries, .. } => match self.canonical_entries(index, entries) {
                 Ok(writes) => self.begin_operation(origin, device, writes, Wish::Write, now),
                 Err(why) => {
-                    let id = self.commands.next_id();
+                    let id = self.next_command(now);
                     self.refuse(id, origin, device, Vec::new(), CommandOutcome::Unfit(why), now);
                 }
             },
@@ -102,12 +102,12 @@ impl Gateway {
             }
             Operation::Create { object, .. } => {
                 let why = format!("instances of object {object} are those that the device has");
-                let (id, outcome) = (self.commands.next_id(), CommandOutcome::NotAllowed(why));
+                let (id, outcome) = (self.next_command(now), CommandOutcome::NotAllowed(why));
                 self.refuse(id, origin, device, Vec::new(), outcome, now);
             }
             Operation::Delete { path } => {
                 let why = format!("{path} is there as long as the device is");
-                let (id, outcome) = (self.commands.next_id(), CommandOutcome::NotAllowed(why));
+                let (id, outcome) = (self.next_command(now), CommandOutcome::NotAllowed(why));
                 self.refuse(id, origin, device, Vec::new(), outcome, now);
             }
         }
@@ -157,7 +157,7 @@ impl Gateway {
         let place = place.ok_or_else(|| CommandError::UnknownDevice(device.to_owned()))?;
         let (key, _) = canonical(&self.table, path).ok_or(CommandError::UnknownResource(path))?;
         let writes = vec![(tree::path(key), value)];
-        let id = self.commands.next_id();
+        let id = self.next_command(now);
         match self.send_command(id, Origin::Local, place, &writes, wish, now) {
             Ok(()) => Ok(id),
             Err(outcome) => {
@@ -175,7 +175,7 @@ impl Gateway {
         wish: Wish,
         now: Now,
     ) {
-        let id = self.commands.next_id();
+        let id = self.next_command(now);
         if let Err(outcome) = self.send_command(id, origin, device, &writes, wish, now) {
             self.refuse(id, origin, device, writes, outcome, now);
         }

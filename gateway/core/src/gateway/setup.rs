@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::Now;
+use crate::buffer::Owing;
 use crate::cabinet::Cabinet;
 use crate::command::Commands;
 use crate::config::{AccountConfig, Config, ConfigError, DeviceConfig, Topology};
@@ -18,9 +19,13 @@ use crate::device::{Device, UnknownResource};
 use crate::endpoint::{Account, Endpoint};
 use crate::field::Link;
 use crate::gateway::Gateway;
+use crate::gateway::naming::{Named, endpoint_names};
+use crate::gateway::saving::{Saving, Subject};
 use crate::identity;
 use crate::limits;
 use crate::model::Shown;
+use crate::output::{Event, StateEvent};
+use crate::state::{Kept, Name, Owner, Restored};
 use crate::timer::{Timer, TimerTable};
 
 impl Gateway {
@@ -29,13 +34,53 @@ impl Gateway {
     /// # Errors
     /// When the configuration contradicts itself.
     pub fn new(config: Config, table: Arc<ObjectTable>, seed: u64, now: Now) -> Result<Self, ConfigError> {
+        Self::build(config, table, None, seed, now)
+    }
+
+    /// Returns a gateway that goes on where its last run ended: names, registrations and observations, latest values,
+    /// readings owed. Unlike one from [`new`](Self::new) it keeps all that up to date, by [`Output::Save`] and
+    /// [`Output::Buffer`]. What cannot be read of what was saved is told by [`StateEvent::Damaged`] and counts as
+    /// never saved.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself, or gives a device the endpoint name of a removed one.
+    pub fn restore(
+        config: Config,
+        table: Arc<ObjectTable>,
+        kept: Kept,
+        seed: u64,
+        now: Now,
+    ) -> Result<Self, ConfigError> {
+        Self::build(config, table, Some(kept), seed, now)
+    }
+
+    fn build(
+        config: Config,
+        table: Arc<ObjectTable>,
+        kept: Option<Kept>,
+        seed: u64,
+        now: Now,
+    ) -> Result<Self, ConfigError> {
         let links = check(&config)?;
-        let names = endpoint_names(&config)?;
-        let devices = devices(&config, &table)?;
+        let is_kept = kept.is_some();
+        let Kept { saved, contents } = kept.unwrap_or_default();
+        let restored = Restored::read(saved);
+        let owes = |owner: &Owner| {
+            let is_owner = |owing: &Owing| Owner::Device(Arc::clone(&owing.debt.stream.device)) == *owner;
+            contents
+                .debts
+                .iter()
+                .any(|owing| owing.count > 0 && is_owner(owing))
+        };
+        let named = endpoint_names(&config, &restored.endpoints, &owes)?;
+        let mut devices = devices(&config, &table)?;
+        for (device, name) in devices.iter_mut().zip(&named.names) {
+            device.endpoint = Arc::clone(name);
+        }
         let objects = objects(&devices);
         let newest = Shown::new(&table, Model::Y2026, EnablerVersion::V1_1, &objects);
         let accounts = accounts(config.accounts, &objects, &table);
-        let endpoints = endpoints(&accounts, &names, seed, now);
+        let endpoints = endpoints(&accounts, &named.names, seed, now);
         let mut gateway = Self {
             name: config.name,
             table,
@@ -45,12 +90,35 @@ impl Gateway {
             links,
             accounts,
             endpoints,
-            commands: Commands::default(),
+            commands: Commands::after(restored.commands),
+            saving: is_kept.then(|| Saving::new(contents.boot)),
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
         };
+        gateway.begin_saving(restored, named);
         gateway.begin(now);
+        gateway.save_next(now);
         Ok(gateway)
+    }
+
+    /// Notes what is to be saved with the first request.
+    fn begin_saving(&mut self, restored: Restored, named: Named) {
+        let Some(saving) = &mut self.saving else { return };
+        self.commands.reserve();
+        saving.note(Subject::Commands);
+        let changed = named.changed.into_iter().map(Subject::Endpoint);
+        let bereft = named
+            .bereft
+            .into_iter()
+            .map(|owner| Subject::Forget(Name::Endpoint(owner)));
+        changed.chain(bereft).for_each(|subject| saving.note(subject));
+        for event in named.events {
+            self.event(Event::State(event));
+        }
+        for (name, damage) in restored.damaged {
+            let (name, reason) = (name.to_string(), damage.to_string());
+            self.event(Event::State(StateEvent::Damaged { name, reason }));
+        }
     }
 
     fn begin(&mut self, now: Now) {
@@ -122,22 +190,6 @@ fn check_intervals(device: &DeviceConfig) -> Result<(), ConfigError> {
     }
 }
 
-/// Returns the endpoint names of the cabinet and of the devices, which no two of them share.
-fn endpoint_names(config: &Config) -> Result<Vec<Arc<str>>, ConfigError> {
-    let mut taken = BTreeMap::from([(Arc::clone(&config.name), Arc::clone(&config.name))]);
-    let mut names = vec![Arc::clone(&config.name)];
-    for device in &config.devices {
-        let derived = || format!("{}-{}", config.name, device.id).into();
-        let name: Arc<str> = device.endpoint.clone().unwrap_or_else(derived);
-        if let Some(first) = taken.insert(Arc::clone(&name), Arc::clone(&device.id)) {
-            let second = Arc::clone(&device.id);
-            return Err(ConfigError::DuplicateEndpoint { first, second, name });
-        }
-        names.push(name);
-    }
-    Ok(names)
-}
-
 fn devices(config: &Config, table: &ObjectTable) -> Result<Vec<Device>, ConfigError> {
     let mut devices = vec![cabinet(config, table)?];
     for device in &config.devices {
@@ -170,6 +222,7 @@ fn cabinet(config: &Config, table: &ObjectTable) -> Result<Device, ConfigError> 
                 path,
             }
         })?;
+    cabinet.owner = Owner::Cabinet;
     identity::fill(
         &mut cabinet,
         &config.cabinet.serial,

@@ -157,6 +157,10 @@ impl Gateway {
                 self.event(Event::RegistrationFailed { endpoint, reason });
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
+            client::Event::Resumed { location } => self.hear_registered(index, location),
+            // What the client holds is asked for when the gateway saves; flush sees by itself whether Send is muted.
+            client::Event::SaveDue | client::Event::NotificationOwed { .. } | client::Event::SendMuted(_) => {
+            }
             client::Event::Lost { reason } => {
                 self.endpoints[index].location = None;
                 self.endpoints[index].last_error = Some(reason.clone());

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::limits;
+use super::saved::SavedAttributes;
 use crate::Path;
 
 /// The attributes of one node.
@@ -192,6 +193,40 @@ impl AttributeTable {
         }
         self.0.insert(path, attributes);
         Ok(())
+    }
+
+    /// Takes over what was attached before a restart.
+    pub(super) fn resume(saved: &[SavedAttributes]) -> Self {
+        let table = saved.iter().filter_map(|s| {
+            let finite = [s.gt, s.lt, s.st].into_iter().flatten().all(f64::is_finite);
+            let path = Path::from_segments(&s.path).filter(|path| finite && *path != Path::Root)?;
+            let attributes = Attributes {
+                pmin: s.pmin,
+                pmax: s.pmax,
+                epmin: s.epmin,
+                epmax: s.epmax,
+                gt: s.gt,
+                lt: s.lt,
+                st: s.st,
+            };
+            attributes.is_consistent().then_some((path, attributes))
+        });
+        Self(table.take(limits::ATTRIBUTED_PATHS).collect())
+    }
+
+    /// Returns what is to be kept over a restart.
+    pub(super) fn save(&self) -> Vec<SavedAttributes> {
+        let saved = self.0.iter().map(|(path, a)| SavedAttributes {
+            path: path.segments(),
+            pmin: a.pmin,
+            pmax: a.pmax,
+            epmin: a.epmin,
+            epmax: a.epmax,
+            gt: a.gt,
+            lt: a.lt,
+            st: a.st,
+        });
+        saved.collect()
     }
 
     /// Returns what is attached to a node itself.

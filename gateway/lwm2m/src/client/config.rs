@@ -54,6 +54,9 @@ pub struct ClientConfig {
     pub confirmable_notifications: bool,
     /// Further parameters of the Register, for example `gw=cab-17`.
     pub register_query: Vec<(String, String)>,
+    /// Whether message ids are used only after they were made durable, with [`Event::SaveDue`](super::Event::SaveDue)
+    /// and [`Client::handle_saved`](super::Client::handle_saved), so that none is used twice across a crash.
+    pub reserves_message_ids: bool,
     /// How long CoAP waits, and how often it repeats.
     pub transmission: TransmissionParameters,
     /// When to try again.
@@ -75,6 +78,7 @@ impl ClientConfig {
             mute_send: false,
             confirmable_notifications: false,
             register_query: Vec::new(),
+            reserves_message_ids: false,
             transmission: TransmissionParameters::default(),
             retry: RetryPolicy::default(),
         }

@@ -3,6 +3,7 @@
 use super::{Operation, OperationId};
 use crate::Path;
 use crate::coap::Code;
+use crate::format::Record;
 
 /// Names one Send; chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,11 @@ pub enum Event {
     },
     /// The server accepted an Update.
     Updated,
+    /// The server accepted the first Update after a restart: registration and observations go on.
+    Resumed {
+        /// Where the registration lives, without a leading slash.
+        location: String,
+    },
     /// The registration is gone; the client registers again by itself.
     Lost {
         /// Why, for a person.
@@ -46,6 +52,20 @@ pub enum Event {
         /// How it ended.
         outcome: SendOutcome,
     },
+    /// What [`Client::save`](super::Client::save) gives has changed in a way that must be durable; told only where
+    /// [`reserves_message_ids`](super::ClientConfig::reserves_message_ids) is set. Message ids wait for it.
+    SaveDue,
+    /// What was to be notified and was not acknowledged, or could not go out: it is owed. Told once for each
+    /// notification, and in their order for each observation.
+    NotificationOwed {
+        /// The values as they were to be told, with the times at which they were measured.
+        records: Vec<Record>,
+    },
+    /// The server has written /1/x/23.
+    SendMuted(
+        /// Whether Send is muted from here on.
+        bool,
+    ),
     /// What the server observes, or how often, has changed; see [`Client::observed`](super::Client::observed).
     ObservationsChanged,
     /// A datagram was no valid CoAP message, or a message was no valid request.
@@ -66,7 +86,7 @@ pub enum Event {
     },
 }
 
-/// How a Send ended.
+/// How a Send or a late notification ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// The server has it (2.04).

@@ -26,6 +26,26 @@ pub const RECORDS: usize = 512;
 /// beyond is dropped, the other kinds never are, because they are bounded by what causes them.
 pub const COMPLAINTS: usize = 32;
 
+/// Parts that a saved client is read from: at its bounds one has about 25.
+pub const SAVED_PARTS: usize = 64;
+
+/// Bytes of a part of a saved client: what the gateway's state store takes as one value.
+pub const SAVED_PART_BYTES: usize = 4096;
+
+/// Bytes of the values told last that are saved with an observation: a resource or a small instance. Where there is
+/// more, the first notification after a restart goes out without a comparison.
+pub const SAVED_VALUES_BYTES: usize = 512;
+
+/// Bytes of a location that are saved; servers use some ten. With a longer one a restart ends in a Register.
+pub const SAVED_LOCATION_BYTES: usize = 1024;
+
+/// Sequence numbers of notifications that are reserved at once. A restart skips at most one block and a half of the
+/// 2^23 that RFC 7641 takes for newer.
+pub const SEQUENCE_BLOCK: u64 = 1 << 16;
+
+/// Sequence numbers that are skipped when the last state was lost: half of what RFC 7641 takes for newer.
+pub const SEQUENCE_JUMP: u64 = 1 << 22;
+
 /// Bytes of the arguments of an Execute: ten arguments of fifty characters.
 pub const ARGUMENTS: usize = 512;
 

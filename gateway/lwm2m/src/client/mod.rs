@@ -8,6 +8,7 @@
 //! | `view`, `server_object` | the objects that the server sees; object 1 is the client's own |
 //! | `attributes`, `notification`, `observe` | observations |
 //! | `send` | Send |
+//! | `saved`, `resume` | what outlives a restart |
 //! | `limits` | every bound |
 //!
 //! There is no bootstrap interface and no queue mode here, and composite operations are refused.
@@ -27,6 +28,8 @@ mod progress;
 mod read;
 mod refusal;
 mod registration;
+mod resume;
+mod saved;
 mod schedule;
 mod send;
 mod serve;
@@ -44,9 +47,10 @@ pub use config::{ClientConfig, RetryPolicy};
 pub use event::{Event, Observed, RegistrationState, SendId, SendOutcome, SendRefused};
 pub use objects::{Content, Objects};
 pub use operation::{Failure, FailureCode, Operation, OperationId, Response, WriteMode};
+pub use saved::{Saved, SavedError};
 
 use crate::Path;
-use crate::coap::Endpoint;
+use crate::coap::{Endpoint, ReservedIds};
 use crate::format::Record;
 use attributes::AttributeTable;
 use object_list::object_list;
@@ -78,6 +82,8 @@ pub struct Client {
     events: VecDeque<Event>,
     /// When a rejected Send or notification last made the client ask whether it is still registered.
     doubted_at: Option<Instant>,
+    /// Whether it was told that message ids or sequence numbers are to be reserved.
+    asked_for_reservation: bool,
     now: Instant,
 }
 
@@ -85,17 +91,33 @@ impl Client {
     /// Returns a client that has not started. `first_message_id` must not lie within what was used towards this
     /// server in the last 247 s, also before a restart.
     pub fn new(config: ClientConfig, seed: u64, first_message_id: u16, now: Instant) -> Self {
+        let transmission = config.transmission.clone();
+        let endpoint = if config.reserves_message_ids {
+            Endpoint::resume(
+                transmission,
+                seed,
+                ReservedIds::starting_at(first_message_id),
+                now,
+            )
+        } else {
+            Endpoint::new(transmission, seed, first_message_id)
+        };
+        Self::with_endpoint(config, endpoint, seed, now)
+    }
+
+    fn with_endpoint(config: ClientConfig, endpoint: Endpoint, seed: u64, now: Instant) -> Self {
         Self {
-            endpoint: Endpoint::new(config.transmission.clone(), seed, first_message_id),
+            endpoint,
             registration: Registration::new(&config, seed),
             server: ServerObject::new(&config),
             attributes: AttributeTable::default(),
-            observations: Observations::default(),
+            observations: Observations::counting_from(1, config.reserves_message_ids),
             sends: Sends::default(),
             operations: BTreeMap::new(),
             next_operation: 0,
             events: VecDeque::new(),
             doubted_at: None,
+            asked_for_reservation: false,
             now,
             config,
         }
@@ -240,6 +262,7 @@ impl Client {
 
     /// Returns what happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.ask_for_reservation();
         self.events.pop_front()
     }
 

@@ -99,6 +99,21 @@ impl Monitor {
         }
     }
 
+    /// Goes on after a restart: where it is not known what was sent last, whatever there is is sent.
+    pub(super) fn resume(sent: Option<Vec<Entry>>, now: Instant) -> Self {
+        let pending = sent.is_none();
+        Self {
+            changed: true,
+            pending,
+            ..Self::new(sent.unwrap_or_default(), now)
+        }
+    }
+
+    /// Returns the values last sent, none where something else is owed already.
+    pub(super) fn sent(&self) -> Option<&[Entry]> {
+        (!self.pending).then_some(self.sent.as_slice())
+    }
+
     /// Notes that values may have changed.
     pub(super) const fn handle_changed(&mut self) {
         self.changed = true;

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::attributes::Attributes;
 use super::event::Observed;
 use super::limits;
 use super::notification::{Monitor, Rule};
 use super::read;
+use super::saved::{SavedEntry, SavedObservation, SavedValue};
 use super::view::View;
 use crate::Path;
-use crate::coap::{Code, Notification, NotificationId};
+use crate::coap::{Code, Notification, NotificationId, Reservation};
 use crate::format::{ContentFormat, Entry};
 
-/// Sequence numbers have 24 bits (RFC 7641, section 3.4).
-const SEQUENCE_MASK: u32 = 0x00FF_FFFF;
+/// The longest token (RFC 7252, section 3).
+const TOKEN_BYTES: usize = 8;
 
 #[derive(Debug)]
 struct Observation {
@@ -37,18 +39,73 @@ pub(super) struct NewObservation {
 }
 
 /// All observations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Observations {
     by_token: BTreeMap<Vec<u8>, Observation>,
-    sequence: u32,
+    sequence: Reservation,
 }
 
 impl Observations {
+    /// None, with sequence numbers that go on behind those used.
+    pub(super) fn counting_from(sequence_end: u64, reserves: bool) -> Self {
+        Self {
+            by_token: BTreeMap::new(),
+            sequence: Reservation::new(sequence_end, limits::SEQUENCE_BLOCK, reserves),
+        }
+    }
+
+    /// Takes over an observation from before a restart. Values may have changed since.
+    pub(super) fn restore(&mut self, saved: &SavedObservation, now: Instant) {
+        let path = Path::from_segments(&saved.path).filter(|path| *path != Path::Root);
+        let format = ContentFormat::from_code(saved.format).filter(|f| *f != ContentFormat::Link);
+        let fits = saved.token.len() <= TOKEN_BYTES && self.by_token.len() < limits::OBSERVATIONS;
+        let (Some(path), Some(format), true) = (path, format, fits) else {
+            return;
+        };
+        let observation = Observation {
+            path,
+            format,
+            rule: Rule::new(&Attributes::default(), None, None),
+            monitor: Monitor::resume(saved.sent.as_deref().and_then(entries), now),
+            confirmed_at: now,
+            last: None,
+            in_flight: false,
+        };
+        self.by_token.insert(saved.token.clone(), observation);
+    }
+
+    /// Returns what is to be kept over a restart.
+    pub(super) fn save(&self) -> Vec<SavedObservation> {
+        let saved = self.by_token.iter().map(|(token, o)| SavedObservation {
+            token: token.clone(),
+            path: o.path.segments(),
+            format: o.format.code(),
+            sent: o.monitor.sent().and_then(saved_entries),
+        });
+        saved.collect()
+    }
+
+    /// Returns the sequence numbers to make durable, by their end.
+    pub(super) fn reserved_sequence(&self) -> u64 {
+        self.sequence.wanted_end()
+    }
+
+    /// Says whether sequence numbers are to be reserved soon.
+    pub(super) fn is_reservation_due(&self) -> bool {
+        self.sequence.is_due()
+    }
+
+    /// Takes that sequence numbers are durably reserved.
+    pub(super) fn handle_reserved(&mut self, sequence_end: u64) {
+        self.sequence.confirm(sequence_end);
+    }
+
     /// Begins an observation, or begins it anew. Returns its first sequence number; none when there is no room.
     pub(super) fn insert(&mut self, new: NewObservation, now: Instant) -> Option<u32> {
         if self.by_token.len() >= limits::OBSERVATIONS && !self.by_token.contains_key(&new.token) {
             return None;
         }
+        let sequence = self.next_sequence()?;
         let observation = Observation {
             path: new.path,
             format: new.format,
@@ -59,7 +116,7 @@ impl Observations {
             in_flight: false,
         };
         self.by_token.insert(new.token, observation);
-        Some(self.next_sequence())
+        Some(sequence)
     }
 
     /// Ends an observation, and returns the tokens of what has ended. A server that cancels with another token
@@ -114,23 +171,24 @@ impl Observations {
             observation.monitor.handle_changed();
         }
         gone.into_iter()
-            .map(|token| {
+            .filter_map(|token| {
                 self.by_token.remove(&token);
                 self.end(token)
             })
             .collect()
     }
 
-    fn end(&mut self, token: Vec<u8>) -> Notification {
-        Notification {
+    /// Returns what tells the server that an observation is over; none while no sequence number is reserved.
+    fn end(&mut self, token: Vec<u8>) -> Option<Notification> {
+        Some(Notification {
             token,
             confirmable: true,
-            observe: self.next_sequence(),
+            observe: self.next_sequence()?,
             code: Code::NOT_FOUND,
             content_format: None,
             max_age_secs: None,
             payload: Vec::new(),
-        }
+        })
     }
 
     /// Sets the rules anew, after attributes or defaults have changed; says whether one is different.
@@ -148,15 +206,20 @@ impl Observations {
     pub(super) fn poll(&mut self, view: View<'_>, confirmable: bool, now: Instant) -> Vec<Notification> {
         let mut due = Vec::new();
         for (token, observation) in &mut self.by_token {
+            if self.sequence.is_exhausted() {
+                break;
+            }
             let Some((content_format, payload, confirmable)) = observation.poll(view, confirmable, now)
             else {
                 continue;
             };
-            self.sequence = self.sequence.wrapping_add(1) & SEQUENCE_MASK;
+            let Some(observe) = next(&mut self.sequence) else {
+                break;
+            };
             due.push(Notification {
                 token: token.clone(),
                 confirmable,
-                observe: self.sequence,
+                observe,
                 code: Code::CONTENT,
                 content_format: Some(content_format.code()),
                 max_age_secs: None,
@@ -203,6 +266,9 @@ impl Observations {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.sequence.is_exhausted() {
+            return None;
+        }
         let waiting = self.by_token.values().filter(|o| !o.in_flight);
         waiting.filter_map(|o| o.monitor.poll_timeout(&o.rule)).min()
     }
@@ -220,10 +286,37 @@ impl Observations {
         observed
     }
 
-    fn next_sequence(&mut self) -> u32 {
-        self.sequence = self.sequence.wrapping_add(1) & SEQUENCE_MASK;
-        self.sequence
+    fn next_sequence(&mut self) -> Option<u32> {
+        next(&mut self.sequence)
     }
+}
+
+/// Returns the next sequence number: 24 bits of the count (RFC 7641, section 3.4).
+fn next(sequence: &mut Reservation) -> Option<u32> {
+    let [.., high, middle, low] = sequence.take()?.to_be_bytes();
+    Some(u32::from_be_bytes([0, high, middle, low]))
+}
+
+fn saved_entries(entries: &[Entry]) -> Option<Vec<SavedEntry>> {
+    let mut size = 0;
+    let saved = entries.iter().map(|entry| {
+        let entry = SavedEntry {
+            path: entry.path.segments(),
+            value: SavedValue::from(&entry.value),
+        };
+        size += entry.size();
+        (size <= limits::SAVED_VALUES_BYTES).then_some(entry)
+    });
+    saved.collect()
+}
+
+fn entries(saved: &[SavedEntry]) -> Option<Vec<Entry>> {
+    let entries = saved.iter().map(|entry| {
+        let path = Path::from_segments(&entry.path)?;
+        let value = entry.value.clone().into();
+        Some(Entry { path, value })
+    });
+    entries.collect()
 }
 
 impl Observation {

@@ -37,7 +37,7 @@ impl Client {
     /// Says whether the server is told that an observation has ended. An Observe may overtake the answer to the
     /// Register, so one that ends behind a Register counts.
     pub(super) fn tells_ends(&self) -> bool {
-        self.observes() || self.registration.register_under_way().is_some()
+        self.observes() || self.registration.is_resuming() || self.registration.register_under_way().is_some()
     }
 
     fn handle_coap_event(&mut self, event: coap::Event, objects: &dyn Objects, now: Instant) {
@@ -101,6 +101,10 @@ impl Client {
         if outcome == SendOutcome::Delivered {
             self.doubted_at = None;
         }
+        let of_format = code == Code::UNSUPPORTED_CONTENT_FORMAT || code == Code::NOT_ACCEPTABLE;
+        if of_format && self.sends.handle_format_refused() {
+            self.save_soon();
+        }
         // Some servers say 4.00, others 4.04, where they know no registration for the address. An Update finds out
         // whether that is meant, and does no harm at a server that has no Send or dislikes the payload.
         if code == Code::BAD_REQUEST || code == Code::NOT_FOUND {
@@ -137,12 +141,19 @@ impl Client {
         self.events.push_back(event);
         match outcome {
             Outcome::Registered => {
+                self.save_soon();
                 self.doubted_at = None;
                 self.registration.set_objects(self.object_list(objects));
             }
             Outcome::SteppedDown => self.server.set_version(self.registration.version()),
             Outcome::Updated => {}
-            Outcome::Gone => self.drop_sends(SendOutcome::Lost),
+            Outcome::UpdatedAnew => self.save_soon(),
+            Outcome::Gone => {
+                self.drop_sends(SendOutcome::Lost);
+                if self.registration.state() != RegistrationState::Waiting {
+                    self.save_soon();
+                }
+            }
         }
     }
 
@@ -198,11 +209,13 @@ impl Client {
         let request = request.map(|r| self.endpoint.request(r, now));
         if self.registration.handle_deregister(request, then, now) {
             self.events.push_back(Event::Deregistered);
+            self.save_soon();
         }
     }
 
     /// Tells that observations have changed, once until that is polled.
     pub(super) fn tell_observations_changed(&mut self) {
+        self.save_soon();
         if !self.events.contains(&Event::ObservationsChanged) {
             self.events.push_back(Event::ObservationsChanged);
         }

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use super::config::ClientConfig;
 use super::event::{Event, RegistrationState};
+use super::limits;
+use super::saved::SavedRegistration;
 use super::schedule::Schedule;
-use crate::coap::{Code, Method, Request, RequestId, Response};
+use crate::coap::{Code, Method, Request, RequestId, Response, fingerprint};
 use crate::format::ContentFormat;
 use crate::object::EnablerVersion;
 
@@ -57,13 +59,16 @@ struct Registered {
     /// None for an infinite lifetime.
     update_at: Option<Instant>,
     update: Option<(RequestId, Told)>,
+    /// The registration is from before a restart, and no Update has found it alive yet.
+    resuming: bool,
 }
 
 /// What the server knows, or is being told.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Told {
     lifetime_secs: u32,
-    objects: String,
+    /// A fingerprint of the object list.
+    objects: u64,
 }
 
 /// Where a De-register leads.
@@ -81,6 +86,8 @@ pub(super) enum Outcome {
     Registered,
     /// The server knows the client and its state.
     Updated,
+    /// The same, and the server was told something new.
+    UpdatedAnew,
     /// The version was lowered: the object list is to be made anew.
     SteppedDown,
     /// There is no registration any more.
@@ -97,8 +104,11 @@ pub(super) struct Registration {
     configured: EnablerVersion,
     version: EnablerVersion,
     schedule: Schedule,
-    wanted: Told,
+    lifetime_secs: u32,
+    objects: String,
     update_wanted: bool,
+    /// From before a restart; taken up by the first start.
+    saved: Option<Registered>,
 }
 
 impl Registration {
@@ -111,11 +121,83 @@ impl Registration {
             configured: config.version,
             version: config.version,
             schedule: Schedule::new(config.retry, seed),
-            wanted: Told {
-                lifetime_secs: config.lifetime_secs,
-                objects: String::new(),
-            },
+            lifetime_secs: config.lifetime_secs,
+            objects: String::new(),
             update_wanted: false,
+            saved: None,
+        }
+    }
+
+    /// Takes over a registration from before a restart, unless it was made with other words; says so.
+    pub(super) fn resume(&mut self, saved: &SavedRegistration) -> bool {
+        let version = match saved.version {
+            0 => EnablerVersion::V1_0,
+            _ => EnablerVersion::V1_1,
+        };
+        if saved.announced != self.announced() || saved.location.is_empty() || version > self.configured {
+            return false;
+        }
+        self.version = version;
+        self.saved = Some(Registered {
+            location: saved.location.clone(),
+            told: Told {
+                lifetime_secs: saved.lifetime_secs,
+                objects: saved.objects,
+            },
+            update_at: None,
+            update: None,
+            resuming: true,
+        });
+        true
+    }
+
+    /// Returns the registration that the server knows, or may still know.
+    pub(super) fn save(&self) -> Option<SavedRegistration> {
+        let registered = match &self.state {
+            State::Registered(registered) => Some(registered),
+            State::Idle => self.saved.as_ref(),
+            State::Registering(_)
+            | State::Waiting { .. }
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => None,
+        };
+        let length = |r: &&Registered| r.location.iter().map(|s| s.len() + 3).sum::<usize>();
+        let registered = registered.filter(|r| length(r) <= limits::SAVED_LOCATION_BYTES)?;
+        Some(SavedRegistration {
+            location: registered.location.clone(),
+            version: match self.version {
+                EnablerVersion::V1_0 => 0,
+                EnablerVersion::V1_1 => 1,
+            },
+            lifetime_secs: registered.told.lifetime_secs,
+            objects: registered.told.objects,
+            announced: self.announced(),
+        })
+    }
+
+    /// Says whether a registration from before a restart waits to be found alive.
+    pub(super) const fn is_resuming(&self) -> bool {
+        match &self.state {
+            State::Registered(registered) => registered.resuming,
+            State::Idle => self.saved.is_some(),
+            State::Registering(_)
+            | State::Waiting { .. }
+            | State::Deregistering { .. }
+            | State::Disabled { .. }
+            | State::Stopped => false,
+        }
+    }
+
+    /// Returns a fingerprint of what only a Register tells.
+    fn announced(&self) -> u64 {
+        fingerprint(format!("{} {:?}", self.configured, self.query).as_bytes())
+    }
+
+    fn wanted(&self) -> Told {
+        Told {
+            lifetime_secs: self.lifetime_secs,
+            objects: fingerprint(self.objects.as_bytes()),
         }
     }
 
@@ -124,6 +206,7 @@ impl Registration {
             State::Idle => RegistrationState::Idle,
             State::Registering(_) => RegistrationState::Registering,
             State::Waiting { .. } => RegistrationState::Waiting,
+            State::Registered(Registered { resuming: true, .. }) => RegistrationState::Registering,
             State::Registered(_) => RegistrationState::Registered,
             State::Deregistering { .. } => RegistrationState::Deregistering,
             State::Disabled { .. } => RegistrationState::Disabled,
@@ -140,25 +223,30 @@ impl Registration {
         &self.root
     }
 
-    /// Begins to register, with the highest version configured. Says whether there was something to begin.
+    /// Begins to register with the highest version configured, or to update what a restart interrupted. Says whether there was something to begin.
     pub(super) fn start(&mut self) -> bool {
         if !matches!(self.state, State::Idle | State::Stopped) {
             return false;
         }
-        self.version = self.configured;
         self.schedule.reset();
+        if let Some(saved) = self.saved.take() {
+            self.state = State::Registered(saved);
+            self.update_wanted = true;
+            return true;
+        }
+        self.version = self.configured;
         self.state = State::Registering(None);
         true
     }
 
     /// Sets what the server is to know.
     pub(super) fn set_objects(&mut self, objects: String) {
-        self.wanted.objects = objects;
+        self.objects = objects;
     }
 
     /// Sets what the server is to know.
     pub(super) const fn set_lifetime(&mut self, lifetime_secs: u32) {
-        self.wanted.lifetime_secs = lifetime_secs;
+        self.lifetime_secs = lifetime_secs;
     }
 
     /// Wants an Update, whether anything has changed or not; while waiting, ends the wait.
@@ -205,7 +293,7 @@ impl Registration {
 
     /// Notes under which number a request of [`poll_request`](Self::poll_request) went out.
     pub(super) fn handle_sent(&mut self, id: RequestId) {
-        let told = self.wanted.clone();
+        let told = self.wanted();
         if let State::Registering(request) = &mut self.state {
             *request = Some((id, told));
         } else if let State::Registered(registered) = &mut self.state {
@@ -223,7 +311,7 @@ impl Registration {
     }
 
     fn is_update_wanted(&self, registered: &Registered) -> bool {
-        self.update_wanted || registered.told != self.wanted
+        self.update_wanted || registered.told != self.wanted()
     }
 
     /// Returns the De-register where there is a registration; otherwise what was begun is given up.
@@ -276,7 +364,7 @@ impl Registration {
     ) -> Option<(Outcome, Event)> {
         match &mut self.state {
             State::Registering(Some((request, told))) if *request == id => {
-                let told = told.clone();
+                let told = *told;
                 Some(self.registered(result, told, now))
             }
             State::Registered(registered) if registered.update.as_ref().is_some_and(|(u, _)| *u == id) => {
@@ -318,7 +406,7 @@ impl Registration {
         path.push("rd".to_owned());
         let mut query = vec![
             format!("ep={}", self.endpoint),
-            format!("lt={}", self.wanted.lifetime_secs),
+            format!("lt={}", self.lifetime_secs),
             format!("lwm2m={}", self.version),
             "b=U".to_owned(),
         ];
@@ -329,26 +417,27 @@ impl Registration {
             query,
             accept: None,
             content_format: Some(ContentFormat::Link.code()),
-            payload: self.wanted.objects.clone().into_bytes(),
+            payload: self.objects.clone().into_bytes(),
         }
     }
 
     /// An Update carries only what has changed.
     fn update(&self, registered: &Registered) -> Request {
-        let lifetime = registered.told.lifetime_secs != self.wanted.lifetime_secs;
-        let objects = registered.told.objects != self.wanted.objects;
+        let wanted = self.wanted();
+        let lifetime = registered.told.lifetime_secs != wanted.lifetime_secs;
+        let objects = registered.told.objects != wanted.objects;
         Request {
             method: Method::Post,
             path: registered.location.clone(),
             query: if lifetime {
-                vec![format!("lt={}", self.wanted.lifetime_secs)]
+                vec![format!("lt={}", self.lifetime_secs)]
             } else {
                 Vec::new()
             },
             accept: None,
             content_format: objects.then_some(ContentFormat::Link.code()),
             payload: if objects {
-                self.wanted.objects.clone().into_bytes()
+                self.objects.clone().into_bytes()
             } else {
                 Vec::new()
             },
@@ -374,6 +463,7 @@ impl Registration {
                     told,
                     update_at,
                     update: None,
+                    resuming: false,
                 });
                 let location = response.location.join("/");
                 (Outcome::Registered, Event::Registered { location })
@@ -415,8 +505,7 @@ impl Registration {
     fn updated(&mut self, result: Result<&Response, String>, now: Instant) -> (Outcome, Event) {
         let reason = match result {
             Ok(response) if response.code == Code::CHANGED => {
-                self.note_update(now);
-                return (Outcome::Updated, Event::Updated);
+                return self.note_update(now);
             }
             Ok(response) => refused("Update", response),
             Err(reason) => format!("Update: {reason}"),
@@ -425,14 +514,24 @@ impl Registration {
         (Outcome::Gone, Event::Lost { reason })
     }
 
-    fn note_update(&mut self, now: Instant) {
+    fn note_update(&mut self, now: Instant) -> (Outcome, Event) {
+        let mut result = (Outcome::Updated, Event::Updated);
         if let State::Registered(registered) = &mut self.state
             && let Some((_, told)) = registered.update.take()
         {
+            if registered.told != told {
+                result.0 = Outcome::UpdatedAnew;
+            }
+            if std::mem::take(&mut registered.resuming) {
+                result.1 = Event::Resumed {
+                    location: registered.location.join("/"),
+                };
+            }
             let wait = self.schedule.update_after(told.lifetime_secs);
             registered.update_at = wait.map(|wait| now + wait);
             registered.told = told;
         }
+        result
     }
 
     fn back_off(&mut self, reason: String, at_least_secs: Option<u32>, now: Instant) -> (Outcome, Event) {

@@ -81,13 +81,15 @@ impl Client {
         objects: &dyn Objects,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let gone = matches!(
-            self.state(),
-            RegistrationState::Idle
-                | RegistrationState::Deregistering
-                | RegistrationState::Disabled
-                | RegistrationState::Stopped
-        );
+        let resumes = self.state() == RegistrationState::Idle && self.registration.is_resuming();
+        let gone = !resumes
+            && matches!(
+                self.state(),
+                RegistrationState::Idle
+                    | RegistrationState::Deregistering
+                    | RegistrationState::Disabled
+                    | RegistrationState::Stopped
+            );
         if gone {
             return Err(Refusal::new(
                 Code::SERVICE_UNAVAILABLE,
@@ -103,6 +105,7 @@ impl Client {
             }
             Action::Attach { path, change } => {
                 self.attributes.apply(path, &change).map_err(of_attributes)?;
+                self.save_soon();
                 self.renew_rules();
                 self.endpoint
                     .respond(request.key, coap::Response::new(Code::CHANGED), now);
@@ -151,7 +154,7 @@ impl Client {
         )
     }
 
-    fn renew_rules(&mut self) {
+    pub(super) fn renew_rules(&mut self) {
         let (attributes, server) = (&self.attributes, &self.server);
         let rule = |path| {
             Rule::new(
@@ -207,10 +210,14 @@ impl Client {
                 target,
                 entries,
             } => {
-                self.server = self
-                    .server
-                    .written(*mode, *target, entries)
-                    .map_err(Refusal::bad_request)?;
+                let written = self.server.written(*mode, *target, entries);
+                let before = std::mem::replace(&mut self.server, written.map_err(Refusal::bad_request)?);
+                if self.server != before {
+                    self.save_soon();
+                }
+                if self.server.mute_send != before.mute_send {
+                    self.events.push_back(Event::SendMuted(self.server.mute_send));
+                }
                 self.endpoint.respond(request.key, done, now);
                 let mut changed: Vec<Path> = entries.iter().map(|e| e.path).collect();
                 if *mode == WriteMode::Replace {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use super::config::ClientConfig;
 use super::operation::WriteMode;
+use super::saved::{SavedServer, ServerValues};
 use crate::format::Entry;
 use crate::object::{EnablerVersion, ObjectDefinition, Operations, ResourceDefinition, Version};
 use crate::{InstanceId, ObjectId, Path, ResourceId, Value, ValueType};
@@ -56,6 +57,54 @@ impl ServerObject {
             notification_storing: config.notification_storing,
             mute_send: config.mute_send,
         }
+    }
+
+    /// Returns the writable resources.
+    pub(super) const fn save(&self) -> ServerValues {
+        ServerValues {
+            lifetime_secs: self.lifetime_secs,
+            default_pmin_secs: self.default_pmin_secs,
+            default_pmax_secs: self.default_pmax_secs,
+            disable_timeout_secs: self.disable_timeout_secs,
+            notification_storing: self.notification_storing,
+            mute_send: self.mute_send,
+        }
+    }
+
+    /// Takes over what was in force before a restart, except for what is configured differently by now.
+    pub(super) fn resume(&mut self, saved: &SavedServer) {
+        fn kept<T: PartialEq>(configured: &mut T, before: T, present: T) {
+            if *configured == before {
+                *configured = present;
+            }
+        }
+        let (before, present) = (saved.configured, saved.present);
+        kept(
+            &mut self.lifetime_secs,
+            before.lifetime_secs,
+            present.lifetime_secs,
+        );
+        kept(
+            &mut self.default_pmin_secs,
+            before.default_pmin_secs,
+            present.default_pmin_secs,
+        );
+        kept(
+            &mut self.default_pmax_secs,
+            before.default_pmax_secs,
+            present.default_pmax_secs,
+        );
+        kept(
+            &mut self.disable_timeout_secs,
+            before.disable_timeout_secs,
+            present.disable_timeout_secs,
+        );
+        kept(
+            &mut self.notification_storing,
+            before.notification_storing,
+            present.notification_storing,
+        );
+        kept(&mut self.mute_send, before.mute_send, present.mute_send);
     }
 
     /// Shows the object as this enabler version defines it.

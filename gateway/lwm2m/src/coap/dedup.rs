@@ -127,7 +127,7 @@ impl Dedup {
 }
 
 /// FNV-1a, 64 bits: tells different bytes apart; an attacker who can choose them gains nothing.
-pub(super) fn fingerprint(bytes: &[u8]) -> u64 {
+pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -36,15 +36,19 @@ pub mod option;
 mod outgoing;
 mod parameters;
 mod queue;
+mod reservation;
 #[cfg(test)]
 mod tests;
 mod transmission;
 
 pub use code::{Code, Method};
+pub(crate) use dedup::fingerprint;
 pub use endpoint::{Counters, Endpoint};
 pub use exchange::{
     Event, IncomingRequest, Notification, NotificationId, Request, RequestFailure, RequestId, RequestKey,
     Response,
 };
 pub use message::{Kind, Message, MessageError};
+pub use message_id::ReservedIds;
 pub use parameters::TransmissionParameters;
+pub(crate) use reservation::Reservation;

@@ -1,25 +1,27 @@
 //! The endpoint: takes datagrams and calls, and gives each to the part it belongs to.
 
+mod sending;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::code::{Code, Method};
-use super::dedup::{Dedup, Sighting};
-use super::exchange::{
+use crate::coap::code::{Code, Method};
+use crate::coap::dedup::{Dedup, Sighting};
+use crate::coap::exchange::{
     Event, Notification, NotificationId, Request, RequestFailure, RequestId, RequestKey, Response,
 };
-use super::incoming::{Incoming, Reception, Reply};
-use super::limits::{EVENTS_MAX, TRANSMITS_MAX};
-use super::message::{Kind, Message, MessageError};
-use super::message_id::MessageIds;
-use super::notification::Tracked;
-use super::outgoing::{Outgoing, Step};
-use super::parameters::TransmissionParameters;
-use super::queue::{Draft, Queue};
-use super::transmission::{Due, Owner, Transmission, Transmissions};
+use crate::coap::incoming::{Incoming, Reception, Reply};
+use crate::coap::limits::EVENTS_MAX;
+use crate::coap::message::{Kind, Message, MessageError};
+use crate::coap::message_id::{MessageIds, ReservedIds};
+use crate::coap::notification::Tracked;
+use crate::coap::outgoing::{Outgoing, Step};
+use crate::coap::parameters::TransmissionParameters;
+use crate::coap::queue::{Draft, Queue};
+use crate::coap::transmission::{Due, Owner, Transmission, Transmissions};
 
 /// What happened on a flow since its beginning, for whoever looks for the cause of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,10 +66,29 @@ impl Endpoint {
     /// peer has not seen within EXCHANGE_LIFETIME.
     pub fn new(parameters: TransmissionParameters, seed: u64, first_message_id: u16) -> Self {
         let parameters = parameters.clamped();
+        let ids = MessageIds::new(first_message_id, parameters.exchange_lifetime());
+        Self::with_ids(parameters, seed, ids)
+    }
+
+    /// Makes an endpoint whose message ids go on behind those that were reserved, also before a restart. It sends
+    /// nothing that needs one until [`reserved_ids`](Self::reserved_ids) is durable and
+    /// [`handle_reserved`](Self::handle_reserved) says so.
+    pub fn resume(
+        parameters: TransmissionParameters,
+        seed: u64,
+        reserved: ReservedIds,
+        now: Instant,
+    ) -> Self {
+        let parameters = parameters.clamped();
+        let ids = MessageIds::resume(reserved, parameters.exchange_lifetime(), now);
+        Self::with_ids(parameters, seed, ids)
+    }
+
+    fn with_ids(parameters: TransmissionParameters, seed: u64, ids: MessageIds) -> Self {
         let lifetime = parameters.exchange_lifetime();
         Self {
             rng: StdRng::seed_from_u64(seed),
-            ids: MessageIds::new(first_message_id, lifetime),
+            ids,
             dedup: Dedup::new(lifetime),
             queue: Queue::default(),
             transmissions: Transmissions::default(),
@@ -128,9 +149,9 @@ impl Endpoint {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called, none while nothing is awaited.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let waits_for_id = self
-            .queue
-            .is_ready(self.slot_free(), |owner| may_start(&self.outgoing, owner));
+        let waits_for_id = self.queue.is_ready(self.slot_free(), |owner| {
+            sending::may_start(&self.outgoing, owner)
+        });
         [
             self.transmissions.next_due(),
             self.outgoing.next_deadline(),
@@ -230,6 +251,27 @@ impl Endpoint {
         for owner in dropped {
             self.fail(owner, RequestFailure::Cancelled);
         }
+    }
+
+    /// Takes message ids without reservation from here on.
+    pub const fn stop_reserving(&mut self) {
+        self.ids.stop_reserving();
+    }
+
+    /// Returns the message ids to make durable.
+    pub fn reserved_ids(&self, now: Instant) -> ReservedIds {
+        self.ids.reserved(now)
+    }
+
+    /// Says whether message ids are to be reserved soon.
+    pub fn is_reservation_due(&self) -> bool {
+        self.ids.is_reservation_due()
+    }
+
+    /// Takes that message ids are durably reserved.
+    pub fn handle_reserved(&mut self, reserved: &ReservedIds, now: Instant) {
+        self.ids.confirm(reserved);
+        self.pump(now);
     }
 
     /// Says whether [`poll_event`](Self::poll_event) would return something.
@@ -406,95 +448,5 @@ impl Endpoint {
         if self.events.len() < EVENTS_MAX {
             self.events.push_back(Event::Malformed { reason });
         }
-    }
-
-    fn reset(&mut self, id: u16) {
-        self.counters.resets_sent += 1;
-        self.send(&Message::empty(Kind::Reset, id));
-    }
-
-    fn repeat_reply(&mut self, reply: Option<Vec<u8>>) {
-        self.counters.duplicates += 1;
-        if let Some(datagram) = reply {
-            self.transmit(datagram);
-        }
-    }
-
-    /// Sends an acknowledgement or a reset, and keeps it for when the message comes again.
-    fn reply(&mut self, id: u16, message: &Message) {
-        if let Some(datagram) = self.send(message) {
-            self.dedup.set_reply(id, &datagram);
-        }
-    }
-
-    /// Queues a response that does not go with an acknowledgement; it gets a message id of ours when it goes out.
-    fn enqueue_response(&mut self, message: Message) {
-        let draft = Draft {
-            owner: Owner::Response,
-            message,
-        };
-        if let Err(draft) = self.queue.push(draft) {
-            self.fail(draft.owner, RequestFailure::QueueFull);
-        }
-    }
-
-    /// Sends what may go.
-    fn pump(&mut self, now: Instant) {
-        loop {
-            let slot_free = self.slot_free();
-            let outgoing = &self.outgoing;
-            if !self.queue.is_ready(slot_free, |owner| may_start(outgoing, owner)) {
-                return;
-            }
-            let Some(id) = self.ids.take(now) else { return };
-            let Some(mut draft) = self.queue.pop(slot_free, |owner| may_start(outgoing, owner)) else {
-                return;
-            };
-            draft.message.id = id;
-            self.launch(draft, now);
-        }
-    }
-
-    fn launch(&mut self, draft: Draft, now: Instant) {
-        let Draft { owner, message } = draft;
-        let Some(datagram) = self.send(&message) else {
-            self.fail(owner, RequestFailure::RequestTooLarge);
-            return;
-        };
-        if let Owner::Request(id) = owner {
-            self.outgoing.sent(id);
-        }
-        if message.kind == Kind::Confirmable {
-            let sent = (message.id, message.token, datagram);
-            self.transmissions
-                .start(owner, sent, &self.parameters, &mut self.rng, now);
-        } else if let Owner::Notification(id) = owner {
-            self.tracked.note(message.id, id, message.token);
-        }
-    }
-
-    fn send(&mut self, message: &Message) -> Option<Vec<u8>> {
-        let datagram = message.emit()?;
-        self.transmit(datagram.clone());
-        Some(datagram)
-    }
-
-    fn transmit(&mut self, datagram: Vec<u8>) {
-        self.transmits.push_back(datagram);
-        while self.transmits.len() > TRANSMITS_MAX {
-            self.transmits.pop_front();
-            self.counters.dropped += 1;
-        }
-    }
-
-    fn slot_free(&self) -> bool {
-        self.transmissions.len() < self.parameters.nstart
-    }
-}
-
-fn may_start(outgoing: &Outgoing, owner: Owner) -> bool {
-    match owner {
-        Owner::Request(id) => outgoing.may_start(id),
-        Owner::Response | Owner::Notification(_) => true,
     }
 }

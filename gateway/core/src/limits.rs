@@ -15,6 +15,10 @@ pub const MAX_QUEUED_READINGS_PER_ENDPOINT: usize = 16_384;
 /// Readings in one Send: about 1 KiB in SenML CBOR, what servers of unknown make take without block-wise transfer.
 pub const MAX_READINGS_PER_SEND: usize = 64;
 
+/// Readings in one block of the buffer: enough that what each block says of itself weighs nothing, little enough that
+/// reading one back takes less than 1 MiB of memory.
+pub const MAX_RECORDS_PER_BLOCK: usize = 4096;
+
 /// Commands that wait for a device, of all devices.
 pub const MAX_COMMANDS: usize = 256;
 

@@ -9,6 +9,7 @@
 
 pub mod disk;
 pub mod log;
+pub mod records;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

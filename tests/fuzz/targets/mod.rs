@@ -1,5 +1,6 @@
 //! Every decoder of foreign bytes, each as one function over bytes, with inputs to start from.
 
+mod buffer;
 mod client;
 mod formats;
 mod modbus;
@@ -71,6 +72,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "object-xml",
         decode: texts::object_xml,
         seeds: texts::object_xml_seeds,
+    },
+    Target {
+        name: "buffer-records",
+        decode: buffer::records,
+        seeds: buffer::records_seeds,
     },
 ];
 

@@ -45,3 +45,12 @@ pub const DEREGISTER: Duration = Duration::from_secs(5);
 
 /// Files of the buffer that are kept open: the one that is written, those that are read for a few servers at a time.
 pub const OPEN_SEGMENTS: usize = 16;
+
+/// Bytes of all values of the state together: a thousand endpoints with a few values of the largest size each.
+pub const STATE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of the name of a value of the state: what kind it is, a server and a device, each with a name of at most 64.
+pub const STATE_NAME_BYTES: usize = 512;
+
+/// Damaged databases of the state that are kept for whoever wants to know what happened.
+pub const DAMAGED_DATABASES: u32 = 2;

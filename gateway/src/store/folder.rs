@@ -6,7 +6,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 /// The file that says who uses the folder; it stays when nobody does.
 const LOCK: &str = "lock";
@@ -38,7 +37,7 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
 
 /// Says whether an error means that there is no space left.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| errno == Errno::NOSPC || errno == Errno::DQUOT)
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// A folder that this process alone may change, as long as this lives. A process that is killed lets go of it.

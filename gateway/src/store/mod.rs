@@ -2,6 +2,8 @@
 
 mod files;
 mod folder;
+mod state;
 
 pub use files::FileDisk;
 pub use folder::{FolderError, FolderLock};
+pub use state::State;

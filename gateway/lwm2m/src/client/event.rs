@@ -45,7 +45,7 @@ pub enum Event {
         /// What is wanted.
         operation: Operation,
     },
-    /// A Send is over.
+    /// A Send or a late notification is over.
     SendFinished {
         /// Which one.
         id: SendId,
@@ -55,8 +55,10 @@ pub enum Event {
     /// What [`Client::save`](super::Client::save) gives has changed in a way that must be durable; told only where
     /// [`reserves_message_ids`](super::ClientConfig::reserves_message_ids) is set. Message ids wait for it.
     SaveDue,
-    /// What was to be notified and was not acknowledged, or could not go out: it is owed. Told once for each
-    /// notification, and in their order for each observation.
+    /// What was to be notified and was not acknowledged, or could not go out: it is owed, and may go by
+    /// [`Client::notify_late`](super::Client::notify_late). Told once for each notification, and in their order for
+    /// each observation; only where [`Client::set_owes_notifications`](super::Client::set_owes_notifications) and
+    /// /1/x/6 are true.
     NotificationOwed {
         /// The values as they were to be told, with the times at which they were measured.
         records: Vec<Record>,
@@ -117,6 +119,26 @@ pub enum SendRefused {
     NotInVersion,
     /// The records cannot be encoded.
     #[error("the records cannot be encoded: {0}")]
+    Invalid(String),
+}
+
+/// Why a late notification was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyRefused {
+    /// There is no registration.
+    #[error("not registered at the server")]
+    NotRegistered,
+    /// The server does not observe all of the paths by one observation.
+    #[error("the server does not observe this")]
+    NotObserved,
+    /// The server observes in a format that carries no time.
+    #[error("the server observes this in a format without times")]
+    NoTime,
+    /// A notification of the observation is under way.
+    #[error("a notification of this is under way, wait for its end")]
+    Busy,
+    /// The records cannot be encoded, or are too many for one notification.
+    #[error("the records cannot be notified: {0}")]
     Invalid(String),
 }
 

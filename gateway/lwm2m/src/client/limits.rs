@@ -26,6 +26,17 @@ pub const RECORDS: usize = 512;
 /// beyond is dropped, the other kinds never are, because they are bounded by what causes them.
 pub const COMPLAINTS: usize = 32;
 
+/// How long a notification that is owed may wait for its acknowledgement before it counts as owed: what is owed is
+/// kept safe from a power cut, what is under way is not. Two repetitions have gone out by then.
+pub const OWED_AFTER: Duration = Duration::from_secs(5);
+
+/// Notifications of one observation that wait behind the one under way; with more of them it is owed at once.
+pub const WAITING_NOTIFICATIONS: usize = 16;
+
+/// How long after a late notification the newest value is told again: long enough for the next late one to follow at
+/// a round trip of a second.
+pub const NEWEST_AFTER_LATE: Duration = Duration::from_secs(1);
+
 /// Parts that a saved client is read from: at its bounds one has about 25.
 pub const SAVED_PARTS: usize = 64;
 

@@ -44,7 +44,7 @@ use std::time::Instant;
 
 pub use crate::object::EnablerVersion;
 pub use config::{ClientConfig, RetryPolicy};
-pub use event::{Event, Observed, RegistrationState, SendId, SendOutcome, SendRefused};
+pub use event::{Event, NotifyRefused, Observed, RegistrationState, SendId, SendOutcome, SendRefused};
 pub use objects::{Content, Objects};
 pub use operation::{Failure, FailureCode, Operation, OperationId, Response, WriteMode};
 pub use saved::{Saved, SavedError};
@@ -82,6 +82,8 @@ pub struct Client {
     events: VecDeque<Event>,
     /// When a rejected Send or notification last made the client ask whether it is still registered.
     doubted_at: Option<Instant>,
+    /// Whether notifications that do not arrive are owed, as far as the server wants them.
+    owes_notifications: bool,
     /// Whether it was told that message ids or sequence numbers are to be reserved.
     asked_for_reservation: bool,
     now: Instant,
@@ -117,6 +119,7 @@ impl Client {
             next_operation: 0,
             events: VecDeque::new(),
             doubted_at: None,
+            owes_notifications: false,
             asked_for_reservation: false,
             now,
             config,
@@ -244,6 +247,36 @@ impl Client {
         Ok(())
     }
 
+    /// Says whether notifications that do not arrive are owed, as far as the server wants them kept (/1/x/6): then
+    /// each is confirmable, and what is not acknowledged comes out as [`Event::NotificationOwed`].
+    pub const fn set_owes_notifications(&mut self, owes: bool) {
+        self.owes_notifications = owes;
+    }
+
+    /// Sends records that were owed as one notification, with their own times, on an observation of all their
+    /// paths; the outcome is told by [`Event::SendFinished`]. The newest value is told again after the last of them.
+    pub fn notify_late(
+        &mut self,
+        id: SendId,
+        records: Vec<Record>,
+        now: Instant,
+    ) -> Result<(), NotifyRefused> {
+        if self.state() != RegistrationState::Registered {
+            return Err(NotifyRefused::NotRegistered);
+        }
+        self.now = now;
+        let block_bytes = self.config.transmission.block_size;
+        let outgoing = self.observations.late(id, &records, block_bytes, now)?;
+        self.send_notification(outgoing, now);
+        Ok(())
+    }
+
+    /// Owes every notification that is not acknowledged, for when there is no time to wait for it: before a stop.
+    pub fn owe_notifications(&mut self) {
+        self.observations.owe_everything();
+        self.tell_owed();
+    }
+
     /// Leaves the server.
     pub fn deregister(&mut self, now: Instant) {
         self.leave(AfterDeregister::Stop, now);
@@ -268,10 +301,7 @@ impl Client {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) is due; it may lie in the past.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let observations = self
-            .observes()
-            .then(|| self.observations.poll_timeout())
-            .flatten();
+        let observations = self.observations.poll_timeout(self.observes());
         let operations = self.operations.values().map(PendingOperation::expires_at).min();
         let times = [
             // What failed in a call that was not handed the objects.

@@ -109,6 +109,16 @@ impl Monitor {
         }
     }
 
+    /// Owes a notification with the values of then.
+    pub(super) const fn owe(&mut self) {
+        self.pending = true;
+    }
+
+    /// Returns what has fired last.
+    pub(super) fn last(&self) -> &[Entry] {
+        &self.sent
+    }
+
     /// Returns the values last sent, none where something else is owed already.
     pub(super) fn sent(&self) -> Option<&[Entry]> {
         (!self.pending).then_some(self.sent.as_slice())

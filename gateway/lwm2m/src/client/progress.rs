@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::event::{Event, RegistrationState, SendId, SendOutcome};
 use super::object_list::object_list;
 use super::objects::Objects;
+use super::observe::Outgoing;
 use super::registration::{AfterDeregister, Outcome};
 use super::view::View;
 use super::{Client, limits};
@@ -19,14 +20,30 @@ impl Client {
                 self.handle_coap_event(event, objects, now);
             }
             self.send_registration_requests(objects, now);
-            if self.observes() {
-                self.send_notifications(objects, now);
-            }
+            self.watch_owing();
+            self.send_notifications(objects, now);
             // What cannot be sent fails at once. That ends, because whatever fails is tried again later only.
             if !self.endpoint.has_events() {
-                return;
+                break;
             }
         }
+        self.tell_owed();
+    }
+
+    /// Follows what the caller and the server want of notifications that do not arrive.
+    fn watch_owing(&mut self) {
+        let owing = self.owes_notifications && self.server.notification_storing;
+        self.observations.set_owing(owing);
+        if !owing {
+            self.end_lapsed();
+        }
+    }
+
+    /// Tells what is owed.
+    pub(super) fn tell_owed(&mut self) {
+        let owed = self.observations.take_owed().into_iter();
+        self.events
+            .extend(owed.map(|records| Event::NotificationOwed { records }));
     }
 
     /// Says whether notifications go out: a server that knows no registration takes none.
@@ -45,26 +62,40 @@ impl Client {
             coap::Event::Request(request) => self.handle_request(&request, objects, now),
             coap::Event::Response { id, response } => self.handle_response(id, &response, objects, now),
             coap::Event::Failed { id, reason } => self.handle_failure(id, reason, objects, now),
-            coap::Event::NotificationAcknowledged(id) => self.observations.handle_acknowledged(id, now),
-            coap::Event::NotificationReset { token, .. } => {
-                if self.observations.remove(&token) {
+            coap::Event::NotificationAcknowledged(id) => {
+                let late = self.observations.handle_acknowledged(id, now);
+                self.finish_late(late);
+            }
+            coap::Event::NotificationReset { token, id } => {
+                let (existed, late) = self.observations.handle_reset(id, &token);
+                self.finish_late(late);
+                if existed {
                     self.tell_observations_changed();
                 }
                 // A server that has lost its state rejects notifications too.
                 self.doubt_registration(now);
             }
             coap::Event::NotificationTimedOut { id } => {
-                self.observations.handle_lost(id, now);
+                let late = self.observations.handle_lost(id, now);
+                self.finish_late(late);
                 // Find out whether the server is there at all. The other notifications would only wait as long
                 // before the Update; they are owed again behind it.
                 self.endpoint.drop_notifications();
                 self.registration.want_update(now);
             }
-            coap::Event::NotificationDropped { id } => self.observations.handle_dropped(id, now),
+            coap::Event::NotificationDropped { id } => {
+                let late = self.observations.handle_dropped(id, now);
+                self.finish_late(late);
+            }
             coap::Event::Malformed { reason } => self.complain(Event::Malformed {
                 reason: reason.to_string(),
             }),
         }
+    }
+
+    fn finish_late(&mut self, late: Option<(SendId, SendOutcome)>) {
+        let finished = late.map(|(id, outcome)| Event::SendFinished { id, outcome });
+        self.events.extend(finished);
     }
 
     fn handle_response(&mut self, id: RequestId, response: &Response, objects: &dyn Objects, now: Instant) {
@@ -142,6 +173,7 @@ impl Client {
         match outcome {
             Outcome::Registered => {
                 self.save_soon();
+                self.end_lapsed();
                 self.doubted_at = None;
                 self.registration.set_objects(self.object_list(objects));
             }
@@ -164,6 +196,25 @@ impl Client {
         }
         // Also what is out already: under NSTART it would hold back the request that follows.
         self.endpoint.drop_notifications();
+        self.tell_owed();
+    }
+
+    /// Whatever the server observed under an earlier registration it forgets with the Register that follows. Not
+    /// later: an Observe may overtake the answer. What would have been notified until then may be owed.
+    fn lapse_observations(&mut self) {
+        if self.observations.is_owing() {
+            self.observations.lapse();
+            self.endpoint.drop_notifications();
+        } else {
+            self.drop_observations();
+        }
+    }
+
+    fn end_lapsed(&mut self) {
+        for token in self.observations.end_lapsed() {
+            self.endpoint.cancel_notifications(&token);
+            self.tell_observations_changed();
+        }
     }
 
     fn object_list(&self, objects: &dyn Objects) -> String {
@@ -172,9 +223,7 @@ impl Client {
 
     fn send_registration_requests(&mut self, objects: &dyn Objects, now: Instant) {
         if self.registration.is_register_due() {
-            // Whatever the server observed under an earlier registration it forgets with this Register. Not later: an
-            // Observe may overtake the answer.
-            self.drop_observations();
+            self.lapse_observations();
             self.server.set_version(self.registration.version());
             self.registration.set_objects(self.object_list(objects));
         }
@@ -186,15 +235,19 @@ impl Client {
     }
 
     fn send_notifications(&mut self, objects: &dyn Objects, now: Instant) {
+        self.observations.owe_overdue(now);
         let view = View::new(objects, &self.server);
-        for notification in self
-            .observations
-            .poll(view, self.config.confirmable_notifications, now)
-        {
-            let (token, confirmable) = (notification.token.clone(), notification.confirmable);
-            let id = self.endpoint.notify(notification, now);
-            self.observations.handle_sent(&token, id, confirmable);
+        let confirmable = self.config.confirmable_notifications;
+        let due = self.observations.poll(view, (self.observes(), confirmable), now);
+        for outgoing in due {
+            self.send_notification(outgoing, now);
         }
+    }
+
+    pub(super) fn send_notification(&mut self, outgoing: Outgoing, now: Instant) {
+        let (notification, sent) = outgoing.split();
+        let id = self.endpoint.notify(notification, now);
+        self.observations.handle_sent(id, sent);
     }
 
     /// De-registers, for good or for a while.

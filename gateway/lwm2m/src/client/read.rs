@@ -36,29 +36,32 @@ pub(super) fn read(
     })
 }
 
+/// Returns values with the times at which they were measured.
+pub(super) fn timed(view: View<'_>, entries: &[Entry]) -> Vec<Record> {
+    let records = entries.iter().map(|entry| Record {
+        entry: entry.clone(),
+        time: view.measured_at(entry.path).map(RecordTime::Absolute),
+    });
+    records.collect()
+}
+
+/// Says whether a format can carry times.
+pub(super) const fn is_senml(format: ContentFormat) -> bool {
+    matches!(format, ContentFormat::SenmlJson | ContentFormat::SenmlCbor)
+}
+
 /// Encodes what a notification carries. SenML about a single resource tells when it was measured; wider ones do
 /// not, because servers take each time in them for one of the whole node.
 pub(super) fn encode_notification(
-    view: View<'_>,
     path: Path,
     format: ContentFormat,
-    entries: &[Entry],
+    records: &[Record],
 ) -> Result<Vec<u8>, FormatError> {
-    let senml = matches!(format, ContentFormat::SenmlJson | ContentFormat::SenmlCbor);
-    match view.measured_at(path).filter(|_| senml) {
-        Some(time) => {
-            let time = Some(RecordTime::Absolute(time));
-            let records: Vec<_> = entries
-                .iter()
-                .map(|entry| Record {
-                    entry: entry.clone(),
-                    time,
-                })
-                .collect();
-            format::encode_records(format, &records)
-        }
-        None => format::encode(format, path, entries),
+    if is_senml(format) && path.resource_id().is_some() && records.iter().all(|r| r.time.is_some()) {
+        return format::encode_records(format, records);
     }
+    let entries: Vec<_> = records.iter().map(|r| r.entry.clone()).collect();
+    format::encode(format, path, &entries)
 }
 
 fn check_readable(view: View<'_>, path: Path) -> Result<(), Refusal> {

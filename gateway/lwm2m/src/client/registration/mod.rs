@@ -8,17 +8,21 @@
 //!                   └────────────────────────┴──────────────────────────────┘
 //! ```
 //!
+//! After a restart `start` leads to Registered, where an Update finds out whether that still holds.
+//!
 //! It makes requests and takes answers; sending them is the caller's.
+
+mod request;
+mod resume;
 
 use std::time::{Duration, Instant};
 
-use super::config::ClientConfig;
-use super::event::{Event, RegistrationState};
-use super::limits;
-use super::saved::SavedRegistration;
-use super::schedule::Schedule;
-use crate::coap::{Code, Method, Request, RequestId, Response, fingerprint};
-use crate::format::ContentFormat;
+use request::root_of;
+
+use crate::client::config::ClientConfig;
+use crate::client::event::{Event, RegistrationState};
+use crate::client::schedule::Schedule;
+use crate::coap::{Code, Request, RequestId, Response};
 use crate::object::EnablerVersion;
 
 #[derive(Debug)]
@@ -73,7 +77,7 @@ struct Told {
 
 /// Where a De-register leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AfterDeregister {
+pub(in crate::client) enum AfterDeregister {
     Stop,
     /// Register again after this many seconds.
     Pause(u32),
@@ -81,7 +85,7 @@ pub(super) enum AfterDeregister {
 
 /// What a finished request means for the rest of the client.
 #[derive(Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(in crate::client) enum Outcome {
     /// A new registration: the server knows no observation.
     Registered,
     /// The server knows the client and its state.
@@ -96,7 +100,7 @@ pub(super) enum Outcome {
 
 /// The registration of one client.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub(in crate::client) struct Registration {
     state: State,
     endpoint: String,
     root: Vec<String>,
@@ -112,7 +116,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(config: &ClientConfig, seed: u64) -> Self {
+    pub(in crate::client) fn new(config: &ClientConfig, seed: u64) -> Self {
         Self {
             state: State::Idle,
             endpoint: config.endpoint.clone(),
@@ -128,80 +132,7 @@ impl Registration {
         }
     }
 
-    /// Takes over a registration from before a restart, unless it was made with other words; says so.
-    pub(super) fn resume(&mut self, saved: &SavedRegistration) -> bool {
-        let version = match saved.version {
-            0 => EnablerVersion::V1_0,
-            _ => EnablerVersion::V1_1,
-        };
-        if saved.announced != self.announced() || saved.location.is_empty() || version > self.configured {
-            return false;
-        }
-        self.version = version;
-        self.saved = Some(Registered {
-            location: saved.location.clone(),
-            told: Told {
-                lifetime_secs: saved.lifetime_secs,
-                objects: saved.objects,
-            },
-            update_at: None,
-            update: None,
-            resuming: true,
-        });
-        true
-    }
-
-    /// Returns the registration that the server knows, or may still know.
-    pub(super) fn save(&self) -> Option<SavedRegistration> {
-        let registered = match &self.state {
-            State::Registered(registered) => Some(registered),
-            State::Idle => self.saved.as_ref(),
-            State::Registering(_)
-            | State::Waiting { .. }
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => None,
-        };
-        let length = |r: &&Registered| r.location.iter().map(|s| s.len() + 3).sum::<usize>();
-        let registered = registered.filter(|r| length(r) <= limits::SAVED_LOCATION_BYTES)?;
-        Some(SavedRegistration {
-            location: registered.location.clone(),
-            version: match self.version {
-                EnablerVersion::V1_0 => 0,
-                EnablerVersion::V1_1 => 1,
-            },
-            lifetime_secs: registered.told.lifetime_secs,
-            objects: registered.told.objects,
-            announced: self.announced(),
-        })
-    }
-
-    /// Says whether a registration from before a restart waits to be found alive.
-    pub(super) const fn is_resuming(&self) -> bool {
-        match &self.state {
-            State::Registered(registered) => registered.resuming,
-            State::Idle => self.saved.is_some(),
-            State::Registering(_)
-            | State::Waiting { .. }
-            | State::Deregistering { .. }
-            | State::Disabled { .. }
-            | State::Stopped => false,
-        }
-    }
-
-    /// Returns a fingerprint of what only a Register tells.
-    fn announced(&self) -> u64 {
-        fingerprint(format!("{} {:?}", self.configured, self.query).as_bytes())
-    }
-
-    fn wanted(&self) -> Told {
-        Told {
-            lifetime_secs: self.lifetime_secs,
-            objects: fingerprint(self.objects.as_bytes()),
-        }
-    }
-
-    pub(super) const fn state(&self) -> RegistrationState {
+    pub(in crate::client) const fn state(&self) -> RegistrationState {
         match self.state {
             State::Idle => RegistrationState::Idle,
             State::Registering(_) => RegistrationState::Registering,
@@ -214,17 +145,17 @@ impl Registration {
         }
     }
 
-    pub(super) const fn version(&self) -> EnablerVersion {
+    pub(in crate::client) const fn version(&self) -> EnablerVersion {
         self.version
     }
 
     /// Returns the path that goes before `rd` and `dp`.
-    pub(super) fn root(&self) -> &[String] {
+    pub(in crate::client) fn root(&self) -> &[String] {
         &self.root
     }
 
     /// Begins to register with the highest version configured, or to update what a restart interrupted. Says whether there was something to begin.
-    pub(super) fn start(&mut self) -> bool {
+    pub(in crate::client) fn start(&mut self) -> bool {
         if !matches!(self.state, State::Idle | State::Stopped) {
             return false;
         }
@@ -240,17 +171,17 @@ impl Registration {
     }
 
     /// Sets what the server is to know.
-    pub(super) fn set_objects(&mut self, objects: String) {
+    pub(in crate::client) fn set_objects(&mut self, objects: String) {
         self.objects = objects;
     }
 
     /// Sets what the server is to know.
-    pub(super) const fn set_lifetime(&mut self, lifetime_secs: u32) {
+    pub(in crate::client) const fn set_lifetime(&mut self, lifetime_secs: u32) {
         self.lifetime_secs = lifetime_secs;
     }
 
     /// Wants an Update, whether anything has changed or not; while waiting, ends the wait.
-    pub(super) fn want_update(&mut self, now: Instant) {
+    pub(in crate::client) fn want_update(&mut self, now: Instant) {
         if let State::Registered(_) = self.state {
             self.update_wanted = true;
         }
@@ -260,7 +191,7 @@ impl Registration {
     }
 
     /// Ends a wait that is over.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(in crate::client) fn handle_timeout(&mut self, now: Instant) {
         if let State::Waiting { until } | State::Disabled { until } = self.state
             && until <= now
         {
@@ -269,7 +200,7 @@ impl Registration {
     }
 
     /// Returns the Register that waits for its answer.
-    pub(super) fn register_under_way(&self) -> Option<RequestId> {
+    pub(in crate::client) fn register_under_way(&self) -> Option<RequestId> {
         let State::Registering(Some((request, _))) = &self.state else {
             return None;
         };
@@ -277,12 +208,12 @@ impl Registration {
     }
 
     /// Says whether a Register is to be sent, for which the object list must be made.
-    pub(super) const fn is_register_due(&self) -> bool {
+    pub(in crate::client) const fn is_register_due(&self) -> bool {
         matches!(self.state, State::Registering(None))
     }
 
     /// Returns the request to send, to be followed by [`handle_sent`](Self::handle_sent).
-    pub(super) fn poll_request(&mut self, now: Instant) -> Option<Request> {
+    pub(in crate::client) fn poll_request(&mut self, now: Instant) -> Option<Request> {
         if self.is_register_due() {
             return Some(self.register());
         }
@@ -292,7 +223,7 @@ impl Registration {
     }
 
     /// Notes under which number a request of [`poll_request`](Self::poll_request) went out.
-    pub(super) fn handle_sent(&mut self, id: RequestId) {
+    pub(in crate::client) fn handle_sent(&mut self, id: RequestId) {
         let told = self.wanted();
         if let State::Registering(request) = &mut self.state {
             *request = Some((id, told));
@@ -314,23 +245,8 @@ impl Registration {
         self.update_wanted || registered.told != self.wanted()
     }
 
-    /// Returns the De-register where there is a registration; otherwise what was begun is given up.
-    pub(super) fn deregister(&self) -> Option<Request> {
-        let State::Registered(registered) = &self.state else {
-            return None;
-        };
-        Some(Request {
-            method: Method::Delete,
-            path: registered.location.clone(),
-            query: Vec::new(),
-            accept: None,
-            content_format: None,
-            payload: Vec::new(),
-        })
-    }
-
     /// Notes that the De-register went out, or that there was nothing to send one for; says whether that was all.
-    pub(super) fn handle_deregister(
+    pub(in crate::client) fn handle_deregister(
         &mut self,
         request: Option<RequestId>,
         then: AfterDeregister,
@@ -356,7 +272,7 @@ impl Registration {
     }
 
     /// Takes what became of a request; none where it is none of this part.
-    pub(super) fn handle_finished(
+    pub(in crate::client) fn handle_finished(
         &mut self,
         id: RequestId,
         result: Result<&Response, String>,
@@ -386,7 +302,7 @@ impl Registration {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) or [`poll_request`](Self::poll_request) has something
     /// to do.
-    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::client) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.is_register_due() {
             return Some(now);
         }
@@ -398,49 +314,6 @@ impl Registration {
             Some(now)
         } else {
             registered.update_at
-        }
-    }
-
-    fn register(&self) -> Request {
-        let mut path = self.root.clone();
-        path.push("rd".to_owned());
-        let mut query = vec![
-            format!("ep={}", self.endpoint),
-            format!("lt={}", self.lifetime_secs),
-            format!("lwm2m={}", self.version),
-            "b=U".to_owned(),
-        ];
-        query.extend(self.query.iter().map(|(name, value)| format!("{name}={value}")));
-        Request {
-            method: Method::Post,
-            path,
-            query,
-            accept: None,
-            content_format: Some(ContentFormat::Link.code()),
-            payload: self.objects.clone().into_bytes(),
-        }
-    }
-
-    /// An Update carries only what has changed.
-    fn update(&self, registered: &Registered) -> Request {
-        let wanted = self.wanted();
-        let lifetime = registered.told.lifetime_secs != wanted.lifetime_secs;
-        let objects = registered.told.objects != wanted.objects;
-        Request {
-            method: Method::Post,
-            path: registered.location.clone(),
-            query: if lifetime {
-                vec![format!("lt={}", self.lifetime_secs)]
-            } else {
-                Vec::new()
-            },
-            accept: None,
-            content_format: objects.then_some(ContentFormat::Link.code()),
-            payload: if objects {
-                self.objects.clone().into_bytes()
-            } else {
-                Vec::new()
-            },
         }
     }
 
@@ -563,15 +436,4 @@ fn refused(what: &str, response: &Response) -> String {
         "the server answered a {what} with {}{colon}{diagnostic}",
         response.code
     )
-}
-
-/// Returns the path of a server address: it goes before `rd`.
-fn root_of(server_uri: &str) -> Vec<String> {
-    let rest = server_uri.split_once("://").map_or(server_uri, |(_, rest)| rest);
-    let path = rest.split(['?', '#']).next().unwrap_or("");
-    path.split('/')
-        .skip(1)
-        .filter(|s| !s.is_empty())
-        .map(str::to_owned)
-        .collect()
 }

@@ -1,4 +1,5 @@
-//! The cabinet itself as a device: it has an identity and a clock, and nothing to decode.
+//! The cabinet itself as a device: it has an identity and a clock, and nothing to decode. A device that was removed
+//! has no more than that either.
 
 use std::sync::Arc;
 
@@ -9,14 +10,17 @@ use crate::field::PointId;
 use crate::field::{Frame, ReadLimits, RegisterPoint};
 use crate::profile::{DecodeError, Decoded, Derivation, EncodeError, Identity, Point, Profile};
 
-/// The profile of the cabinet.
+/// The profile of the cabinet, and of what has none any more.
 pub(crate) struct Cabinet {
+    id: &'static str,
     identity: Identity,
 }
 
 impl Cabinet {
     /// What people see as the name of the cabinet's profile.
     pub(crate) const ID: &str = "gateway";
+    /// What people see instead of the profile of a removed device.
+    pub(crate) const REMOVED: &str = "removed";
 
     /// Returns the profile of a cabinet of this make.
     pub(crate) fn new(config: &CabinetConfig) -> Self {
@@ -26,13 +30,24 @@ impl Cabinet {
             device_type: "gateway".into(),
             oui: "".into(),
         };
-        Self { identity }
+        Self {
+            id: Self::ID,
+            identity,
+        }
+    }
+
+    /// Returns the profile of a device that was removed.
+    pub(crate) fn removed() -> Self {
+        Self {
+            id: Self::REMOVED,
+            identity: Identity::default(),
+        }
     }
 }
 
 impl Profile for Cabinet {
     fn id(&self) -> &str {
-        Self::ID
+        self.id
     }
 
     fn identity(&self) -> &Identity {
@@ -57,13 +72,13 @@ impl Profile for Cabinet {
 
     fn decode(&self, _frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
         Err(DecodeError::Foreign {
-            profile: Self::ID.into(),
+            profile: self.id.into(),
         })
     }
 
     fn encode(&self, path: Path, _value: &Value) -> Result<Frame, EncodeError> {
         Err(EncodeError::NotMapped {
-            profile: Self::ID.into(),
+            profile: self.id.into(),
             path,
         })
     }

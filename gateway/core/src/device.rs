@@ -1,6 +1,7 @@
 //! One device: its frames become values with time and quality, and it is known which of them are news.
 
 mod derivations;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use lwm2m_client::object::{ObjectTable, ResourceDefinition};
 use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Timestamp, Value, ValueType};
 
 use crate::Now;
+use crate::cabinet::Cabinet;
 use crate::derive::derive;
 use crate::field::{Frame, Link, PointId, Reachability};
 use crate::output::Event;
@@ -28,6 +30,8 @@ pub(crate) struct Device {
     pub(crate) owner: Owner,
     /// Its endpoint name.
     pub(crate) endpoint: Arc<str>,
+    /// Its endpoints, by their places in the gateway, server by server.
+    pub(crate) endpoints: Vec<usize>,
     /// What people call it.
     pub(crate) label: Arc<str>,
     /// What kind of device it is.
@@ -119,6 +123,7 @@ impl Device {
         let mut device = Self {
             owner: Owner::Device(Arc::clone(&id)),
             endpoint: Arc::clone(&id),
+            endpoints: Vec::new(),
             id,
             label,
             profile: Arc::clone(&profile),
@@ -135,6 +140,13 @@ impl Device {
             device.tree.put_constant(key, value.clone());
         }
         Ok(device)
+    }
+
+    /// Returns a device that is configured no more, with the values that it has from elsewhere.
+    pub(crate) fn removed(id: Arc<str>, table: &ObjectTable) -> Self {
+        let (profile, intervals) = (Arc::new(Cabinet::removed()), BTreeMap::new());
+        Self::new(id, "".into(), profile, None, &intervals, table)
+            .expect("a profile without points fills nothing that is not known")
     }
 
     /// Returns the objects that this device can have a value of, beside those that it has from the start.
@@ -310,6 +322,7 @@ impl Device {
                 time,
                 received,
                 quality,
+                is_kept: false,
             },
         );
     }
@@ -391,6 +404,7 @@ impl Device {
                 time,
                 received,
                 quality,
+                is_kept: false,
             },
         );
         touched.insert(key);

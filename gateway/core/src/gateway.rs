@@ -7,10 +7,13 @@
 //! This file is the front: it hands each input to the part that it belongs to. No IO, no clock, no lock.
 
 mod buffer;
+mod clients;
 mod commands;
 mod endpoints;
 mod interest;
+mod kept_values;
 mod naming;
+mod removed;
 mod report;
 mod saving;
 mod setup;
@@ -31,6 +34,7 @@ use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
 use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
+use removed::Removal;
 use saving::Saving;
 
 /// The gateway: devices, servers, and everything between.
@@ -45,12 +49,15 @@ pub struct Gateway {
     /// What the newest model shows, for people.
     newest: Shown,
     answer_within: Duration,
-    /// The cabinet first, then the devices in the order of the configuration.
+    /// The cabinet first, then the devices in the order of the configuration, then those that were removed.
     devices: Vec<Device>,
     links: BTreeMap<Link, usize>,
     accounts: Vec<Account>,
-    /// Server by server, in each the devices in their order: the place is the [`EndpointId`].
+    /// Server by server, in each the devices in their order, then those of removed devices: the place is the
+    /// [`EndpointId`].
     endpoints: Vec<Endpoint>,
+    /// How far removed devices are at the servers, by the place of the endpoint.
+    removed: BTreeMap<usize, Removal>,
     commands: Commands,
     /// What is to outlive a restart; none where nothing is.
     saving: Option<Saving>,
@@ -113,6 +120,7 @@ impl Gateway {
                 Timer::Endpoint(id) => self.wake(id, now),
                 Timer::Stale(device) => self.grow_stale(device, now),
                 Timer::Command(id) => self.command_is_due(id, now),
+                Timer::Values(device) => self.values_are_due(device, now),
                 Timer::Save => self.save_is_due(now),
             }
         }
@@ -144,6 +152,7 @@ impl Gateway {
         }
         let stale_at = self.devices[device].poll_timeout();
         self.timers.set(Timer::Stale(device), stale_at);
+        self.save_new_instances(device, now);
         for index in self.endpoints_of(device) {
             self.tell(index, &news, now);
         }
@@ -164,8 +173,7 @@ impl Gateway {
     }
 
     fn endpoints_of(&self, device: usize) -> impl Iterator<Item = usize> + use<> {
-        let (each, count) = (self.devices.len(), self.accounts.len());
-        (0..count).map(move |account| account * each + device)
+        self.devices[device].endpoints.clone().into_iter()
     }
 }
 

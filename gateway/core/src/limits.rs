@@ -64,6 +64,12 @@ pub const MAX_SAVE_BACKOFF: Duration = Duration::from_secs(60);
 /// Command numbers that are reserved at a time, so that hardly any command costs a write.
 pub const COMMANDS_RESERVED: u64 = 1_024;
 
+/// The highest command number that is believed: beyond it a saved number is damaged, not used up.
+pub const MAX_COMMAND: u64 = 1 << 53;
+
+/// How often the latest values of a device are saved: flash wears, and what a restart shows may be that old.
+pub const VALUES_SAVED_EVERY: Duration = Duration::from_secs(15 * 60);
+
 /// How far the command numbers go ahead where what was saved may be old: more than anybody commands in the minutes
 /// between two copies.
 pub const COMMANDS_JUMP: u64 = 1_000_000;

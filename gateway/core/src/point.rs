@@ -57,6 +57,16 @@ impl PointState {
         !old
     }
 
+    /// Returns its last news and when that was.
+    pub(crate) const fn news(&self) -> Option<&(Value, Instant)> {
+        self.news.as_ref()
+    }
+
+    /// Takes its last news from before a restart.
+    pub(crate) fn restore(&mut self, value: Value, since: Instant) {
+        self.news = Some((value, since));
+    }
+
     /// Returns when its present value is too old to be trusted: twice its interval after it was received.
     pub(crate) fn stale_at(&self, received: Instant) -> Option<Instant> {
         let twice = Duration::from_millis(self.every_ms.saturating_mul(2));

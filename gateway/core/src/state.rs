@@ -7,6 +7,7 @@ mod damage;
 mod names;
 mod numbers;
 mod restored;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub(crate) use damage::Damage;
 pub(crate) use names::{Name, Owner};
 pub(crate) use numbers::{Commands, Encoded, EndpointName, Stopped};
 pub(crate) use restored::Restored;
+pub(crate) use values::KeptValue;
 
 use crate::buffer;
 

@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Stale(usize),
     /// When a command must be answered, or is forgotten.
     Command(CommandId),
+    /// When to save the latest values of a device.
+    Values(usize),
     /// When to try again to save what must outlive a restart, or to wait no more for an answer.
     Save,
 }

@@ -50,18 +50,30 @@ pub(crate) struct Held {
     pub(crate) received: Option<Instant>,
     /// How far it can be trusted.
     pub(crate) quality: Quality,
+    /// Whether it is from before a restart.
+    pub(crate) is_kept: bool,
+}
+
+impl Held {
+    /// Says whether it was measured, be it before a restart.
+    const fn is_measured(&self) -> bool {
+        self.received.is_some() || self.is_kept
+    }
 }
 
 /// The values of one device.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     values: BTreeMap<Key, Held>,
+    /// The instances in which something was put since this was last asked for.
+    touched: BTreeSet<(ObjectId, InstanceId)>,
     generation: u64,
 }
 
 impl Tree {
     /// Puts a value in its place.
     pub(crate) fn put(&mut self, key: Key, held: Held) {
+        self.touched.insert((key.0, key.1));
         if self.values.insert(key, held).is_none() {
             self.generation += 1;
         }
@@ -77,8 +89,38 @@ impl Tree {
                 time: None,
                 received: None,
                 quality,
+                is_kept: false,
             },
         );
+    }
+
+    /// Puts a value that was measured before a restart, unless there is one already.
+    pub(crate) fn restore(&mut self, key: Key, value: Value, time: Option<Timestamp>) {
+        if self.values.contains_key(&key) {
+            return;
+        }
+        let (received, quality, is_kept) = (None, Quality::Stale, true);
+        self.put(
+            key,
+            Held {
+                value,
+                time,
+                received,
+                quality,
+                is_kept,
+            },
+        );
+    }
+
+    /// Takes the instances in which something was put since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<(ObjectId, InstanceId)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Returns the instances in which something was measured, be it before a restart.
+    pub(crate) fn measured(&self) -> BTreeSet<(ObjectId, InstanceId)> {
+        let measured = self.values.iter().filter(|(_, held)| held.is_measured());
+        measured.map(|((o, i, ..), _)| (*o, *i)).collect()
     }
 
     /// Changes the quality of a value that is there; says whether that made a difference.
@@ -145,7 +187,7 @@ impl Tree {
     /// Returns the worst quality in an instance, none where nothing was measured.
     pub(crate) fn worst(&self, object: ObjectId, instance: InstanceId) -> Option<Quality> {
         self.instance(object, instance)
-            .filter(|(_, held)| held.received.is_some())
+            .filter(|(_, held)| held.is_measured())
             .map(|(_, held)| held.quality)
             .min()
     }
@@ -174,7 +216,12 @@ impl Tree {
         Some(Content::Single(value))
     }
 
-    fn instance(&self, object: ObjectId, instance: InstanceId) -> impl Iterator<Item = (Key, &Held)> {
+    /// Returns the values of an instance.
+    pub(crate) fn instance(
+        &self,
+        object: ObjectId,
+        instance: InstanceId,
+    ) -> impl Iterator<Item = (Key, &Held)> {
         self.range(object, instance, ResourceId(0), ResourceId(u16::MAX))
     }
 
@@ -209,6 +256,7 @@ mod tests {
             time: Some(Timestamp::from_unix_ms(unix_ms)),
             received: Some(received),
             quality,
+            is_kept: false,
         }
     }
 

@@ -104,8 +104,12 @@ impl Gateway {
             while let Some(event) = self.endpoints[index].client.poll_event() {
                 self.hear_client(index, event, now);
             }
-            let dropped = self.endpoints[index].flush(now.instant);
-            self.tell_dropped(index, dropped);
+            // What is not under way when the gateway ends is delivered after the next start.
+            if !self.is_stopping() {
+                let dropped = self.endpoints[index].flush(now.instant);
+                self.tell_dropped(index, dropped);
+            }
+            self.leave_when_paid(index, now);
             let Some(event) = self.endpoints[index].client.poll_event() else {
                 break;
             };
@@ -139,6 +143,9 @@ impl Gateway {
     fn start(&mut self, index: usize, now: Now) {
         self.endpoints[index].is_started = true;
         self.with_client(index, now, |client, view| client.start(view, now.instant));
+        if self.is_leaving(index) {
+            self.endpoints[index].client.deregister(now.instant);
+        }
         self.pump(index, now);
     }
 
@@ -158,9 +165,9 @@ impl Gateway {
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
             client::Event::Resumed { location } => self.hear_registered(index, location),
+            client::Event::SaveDue => self.save_client(index, now),
             // What the client holds is asked for when the gateway saves; flush sees by itself whether Send is muted.
-            client::Event::SaveDue | client::Event::NotificationOwed { .. } | client::Event::SendMuted(_) => {
-            }
+            client::Event::NotificationOwed { .. } | client::Event::SendMuted(_) => {}
             client::Event::Lost { reason } => {
                 self.endpoints[index].location = None;
                 self.endpoints[index].last_error = Some(reason.clone());
@@ -169,6 +176,7 @@ impl Gateway {
             client::Event::Deregistered => {
                 self.endpoints[index].location = None;
                 self.event(Event::Deregistered { endpoint });
+                self.handle_left(index, now);
             }
             client::Event::Operation { id, operation } => self.operate(index, id, operation, now),
             client::Event::SendFinished { id, outcome } => {
@@ -225,6 +233,7 @@ impl Gateway {
             let endpoint = &self.endpoints[*index];
             is(account, &self.accounts[endpoint.account].config.name)
                 && is(device, &self.devices[endpoint.device].id)
+                && !self.is_gone(*index)
         };
         (0..self.endpoints.len()).filter(fits).collect()
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use lwm2m_client::Path;
 
 use crate::Now;
-use crate::cabinet::Cabinet;
 use crate::device::Device;
 use crate::field::{PointId, Reachability};
 use crate::gateway::{Gateway, endpoints};
@@ -92,7 +91,7 @@ impl Gateway {
             .collect()
     }
 
-    fn endpoint_status(&self, index: usize) -> EndpointStatus {
+    pub(super) fn endpoint_status(&self, index: usize) -> EndpointStatus {
         let endpoint = &self.endpoints[index];
         let account = &self.accounts[endpoint.account].config;
         EndpointStatus {
@@ -129,11 +128,7 @@ impl Gateway {
         DeviceStatus {
             id: Arc::clone(&device.id),
             label: Arc::clone(&device.label),
-            profile: if device.link.is_some() {
-                device.profile.id().into()
-            } else {
-                Cabinet::ID.into()
-            },
+            profile: device.profile.id().into(),
             link: device.link.clone(),
             reachable,
             unreachable_because,

@@ -8,25 +8,34 @@
 //! One request is under way at a time, so that a value is never overtaken by an older one. What is due is written down
 //! as what it is about, not as bytes: when its turn comes, the bytes are those of that moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
+
+use lwm2m_client::{InstanceId, ObjectId, Path, client};
 
 use crate::Now;
 use crate::gateway::Gateway;
+use crate::gateway::kept_values::Instances;
 use crate::limits;
 use crate::output::{CommandId, Event, Output};
-use crate::state::{Change, Commands, Encoded, EndpointName, Name, SaveRequest, Stopped};
+use crate::state::{Change, Commands, Encoded, EndpointName, Name, SaveRequest, Saved, Stopped};
 use crate::timer::Timer;
 
-/// What a saved value is about. What matters most comes first.
+/// What a saved value is about. What goes comes first, since something else may take its name; then what matters most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
+    /// A name that is not wanted any more, or all that begin with this where it ends with `/`.
+    Forget(String),
     /// The command numbers that may be in use.
     Commands,
+    /// The client of an endpoint, by its place.
+    Client(usize),
     /// The endpoint name of a device, by its place.
     Endpoint(usize),
-    /// A value that is not wanted any more.
-    Forget(Name),
+    /// The latest values of an instance of a device, by its place.
+    Values(usize, ObjectId, InstanceId),
     /// That everything is saved; it goes when nothing else is due.
     Stopped,
 }
@@ -38,8 +47,16 @@ pub(super) struct Saving {
     pub(super) boot: u32,
     /// Whether the gateway is about to end.
     pub(super) is_stopping: bool,
+    /// What is known of the instances of each device.
+    pub(super) instances: Vec<Instances>,
+    /// The values that a person was told are too long.
+    pub(super) too_long: BTreeSet<(Arc<str>, Path)>,
+    /// The clients in the request that is being made.
+    pub(super) clients: Vec<(usize, client::Saved)>,
     due: BTreeSet<Subject>,
     under_way: Option<UnderWay>,
+    /// What stands under each name, as a fingerprint; none where that is not known.
+    written: BTreeMap<String, Option<u64>>,
     next_request: u64,
     /// How often in a row it has failed.
     failures: u32,
@@ -51,6 +68,9 @@ pub(super) struct Saving {
 struct UnderWay {
     id: u64,
     subjects: Vec<Subject>,
+    names: Vec<String>,
+    /// The clients in it that have not been told to go on.
+    clients: Vec<(usize, client::Saved)>,
     /// Whether it has taken too long already.
     is_late: bool,
 }
@@ -65,11 +85,22 @@ impl Gateway {
         let Some(under_way) = saving.under_way.take_if(|under_way| under_way.id == id) else {
             return;
         };
+        self.timers.set(Timer::Save, None);
         match result {
-            Ok(()) => self.handle_save_done(now),
+            Ok(()) => {
+                if std::mem::take(&mut saving.failures) > 0 {
+                    self.event(Event::StateWorks);
+                }
+                self.grant(under_way.clients, now);
+                self.save_next(now);
+            }
             Err(reason) => {
                 saving.due.extend(under_way.subjects);
-                self.handle_save_failed(reason, now);
+                let unknown = under_way.names.into_iter().map(|name| (name, None));
+                saving.written.extend(unknown);
+                saving.is_paused = true;
+                self.tell_save_failed(reason, now);
+                self.grant(under_way.clients, now);
             }
         }
     }
@@ -79,9 +110,13 @@ impl Gateway {
     pub fn begin_stop(&mut self, now: Now) {
         let Some(saving) = &mut self.saving else { return };
         saving.is_stopping = true;
-        saving.due.insert(Subject::Stopped);
+        saving.note(Subject::Stopped);
         // A pause would outlast the patience of whoever stops the process.
         saving.is_paused = false;
+        for index in 0..self.endpoints.len() {
+            saving.note(Subject::Client(index));
+        }
+        self.note_all_values();
         self.save_next(now);
     }
 
@@ -89,9 +124,17 @@ impl Gateway {
     /// waited for.
     pub fn is_stopped(&self) -> bool {
         self.saving.as_ref().is_none_or(|saving| {
-            let is_over = saving.due.is_empty() || saving.failures > 0;
-            saving.is_stopping && saving.under_way.is_none() && is_over
+            let is_idle = saving
+                .under_way
+                .as_ref()
+                .is_none_or(|under_way| under_way.is_late);
+            saving.is_stopping && is_idle && (saving.due.is_empty() || saving.failures > 0)
         })
+    }
+
+    /// Says whether nothing new is to be begun.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.saving.as_ref().is_some_and(|saving| saving.is_stopping)
     }
 
     /// Has something saved, soon.
@@ -99,6 +142,15 @@ impl Gateway {
         if let Some(saving) = &mut self.saving {
             saving.due.insert(subject);
             self.save_next(now);
+        }
+    }
+
+    /// Has a client saved, soon; while nothing can be saved it does not wait for that.
+    pub(super) fn save_client(&mut self, index: usize, now: Now) {
+        self.want_saved(Subject::Client(index), now);
+        if self.saving.as_ref().is_some_and(|saving| saving.failures > 0) {
+            let client = &mut self.endpoints[index].client;
+            client.handle_saved(&client.save(), now.instant);
         }
     }
 
@@ -121,7 +173,9 @@ impl Gateway {
             }
             Some(under_way) => {
                 under_way.is_late = true;
-                self.tell_save_failed("the disk does not answer".to_owned());
+                let clients = std::mem::take(&mut under_way.clients);
+                self.tell_save_failed("the disk does not answer".to_owned(), now);
+                self.grant(clients, now);
             }
         }
     }
@@ -132,15 +186,20 @@ impl Gateway {
         if saving.under_way.is_some() || saving.is_paused {
             return;
         }
-        let (subjects, changes) = self.next_changes();
-        let Some(saving) = self.saving.as_mut().filter(|_| !subjects.is_empty()) else {
-            return;
-        };
+        let (subjects, changes) = self.next_changes(now);
+        let Some(saving) = &mut self.saving else { return };
+        let clients = std::mem::take(&mut saving.clients);
+        if changes.is_empty() {
+            // Everything that was due is durable already.
+            return self.grant(clients, now);
+        }
         let id = saving.next_request;
         saving.next_request += 1;
         saving.under_way = Some(UnderWay {
             id,
             subjects,
+            names: changes.iter().map(|change| change.name.clone()).collect(),
+            clients,
             is_late: false,
         });
         self.outputs.push_back(Output::Save(SaveRequest { id, changes }));
@@ -149,13 +208,16 @@ impl Gateway {
     }
 
     /// Takes what is due, up to the bounds of one request.
-    fn next_changes(&mut self) -> (Vec<Subject>, Vec<Change>) {
+    fn next_changes(&mut self, now: Now) -> (Vec<Subject>, Vec<Change>) {
         let (mut subjects, mut changes, mut bytes) = (Vec::new(), Vec::new(), 0);
         while changes.len() < limits::MAX_CHANGES_PER_SAVE && bytes < limits::MAX_SAVE_BYTES {
-            let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(&subjects)) else {
+            let has_changes = !changes.is_empty();
+            let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(has_changes)) else {
                 break;
             };
-            for change in self.changes(&subject) {
+            let (under, values) = self.present(&subject, now);
+            let Some(saving) = &mut self.saving else { break };
+            for change in saving.differences(&under, values) {
                 bytes += change.name.len() + change.value.as_ref().map_or(0, Vec::len);
                 changes.push(change);
             }
@@ -164,79 +226,115 @@ impl Gateway {
         (subjects, changes)
     }
 
-    fn changes(&self, subject: &Subject) -> Vec<Change> {
-        let change = |name: &Name, value: Option<Vec<u8>>| {
-            let name = name.to_string();
-            vec![Change { name, value }]
-        };
+    /// Returns what is to stand under a name, or under all names that begin with this where it ends with `/`.
+    fn present(&mut self, subject: &Subject, now: Now) -> (String, Vec<(String, Vec<u8>)>) {
+        let one = |name: &Name, value: Vec<u8>| (name.to_string(), vec![(name.to_string(), value)]);
         match subject {
             Subject::Commands => {
                 let reserved = self.commands.reserved();
-                change(&Name::Commands, Some(Commands { reserved }.to_bytes()))
+                one(&Name::Commands, Commands { reserved }.to_bytes())
             }
+            Subject::Client(index) => self.present_client(*index),
             Subject::Endpoint(device) => {
                 let device = &self.devices[*device];
                 let name = device.endpoint.to_string();
-                let value = EndpointName { name }.to_bytes();
-                change(&Name::Endpoint(device.owner.clone()), Some(value))
+                one(
+                    &Name::Endpoint(device.owner.clone()),
+                    EndpointName { name }.to_bytes(),
+                )
             }
-            Subject::Forget(name) => change(name, None),
+            Subject::Values(device, object, instance) => {
+                self.present_values(*device, *object, *instance, now)
+            }
+            Subject::Forget(under) => (under.clone(), Vec::new()),
             Subject::Stopped => {
                 let boot = self.saving.as_ref().map_or(0, |saving| saving.boot);
-                change(&Name::Stopped, Some(Stopped { boot }.to_bytes()))
+                one(&Name::Stopped, Stopped { boot }.to_bytes())
             }
         }
     }
 
-    fn handle_save_done(&mut self, now: Now) {
-        self.timers.set(Timer::Save, None);
-        let Some(saving) = &mut self.saving else { return };
-        if std::mem::take(&mut saving.failures) > 0 {
-            self.event(Event::StateWorks);
-        }
-        self.save_next(now);
-    }
-
-    fn handle_save_failed(&mut self, reason: String, now: Now) {
-        self.tell_save_failed(reason);
-        let Some(saving) = &mut self.saving else { return };
-        saving.is_paused = true;
-        let due = now.instant.checked_add(pause(saving.failures));
-        self.timers.set(Timer::Save, due);
-    }
-
-    /// Counts a failure, and tells of the first one in a row.
-    fn tell_save_failed(&mut self, reason: String) {
+    /// Counts a failure and sees to the next attempt; at the first one in a row, tells of it and lets everybody go on
+    /// who waits for the disk.
+    fn tell_save_failed(&mut self, reason: String, now: Now) {
         let Some(saving) = &mut self.saving else { return };
         saving.failures = saving.failures.saturating_add(1);
-        if saving.failures == 1 {
-            self.event(Event::StateFailed { reason });
+        if saving.is_paused {
+            let due = now.instant.checked_add(pause(saving.failures));
+            self.timers.set(Timer::Save, due);
         }
+        if saving.failures > 1 {
+            return;
+        }
+        let waiting = saving.due.iter().filter_map(|subject| match subject {
+            Subject::Client(index) => Some(*index),
+            Subject::Forget(_)
+            | Subject::Commands
+            | Subject::Endpoint(_)
+            | Subject::Values(..)
+            | Subject::Stopped => None,
+        });
+        let clients = |index: usize| (index, self.endpoints[index].client.save());
+        let waiting = waiting.map(clients).collect();
+        self.event(Event::StateFailed { reason });
+        self.grant(waiting, now);
     }
 }
 
 impl Saving {
-    /// Returns what a gateway saves whose start has this number.
-    pub(super) fn new(boot: u32) -> Self {
+    /// Returns what a gateway saves whose start has this number, and that finds this.
+    pub(super) fn new(boot: u32, saved: &Saved) -> Self {
+        let written = saved.values.iter();
+        let written = written.map(|(name, bytes)| (name.clone(), Some(fingerprint(bytes))));
         Self {
             boot,
+            written: written.collect(),
             ..Self::default()
         }
     }
 
-    /// Notes what is to be saved with the first request.
+    /// Notes what is to be saved with the next request.
     pub(super) fn note(&mut self, subject: Subject) {
         self.due.insert(subject);
     }
 
-    /// Takes the next subject for a request with these; the last word is said alone.
-    fn next(&mut self, chosen: &[Subject]) -> Option<Subject> {
+    /// Takes the next subject; the last word is said alone.
+    fn next(&mut self, has_changes: bool) -> Option<Subject> {
         let next = self.due.first()?;
-        if *next == Subject::Stopped && !chosen.is_empty() {
+        if *next == Subject::Stopped && has_changes {
             return None;
         }
         self.due.pop_first()
     }
+
+    /// Returns what has to change so that under these names stands what is wanted, and nothing else.
+    fn differences(&mut self, under: &str, wanted: Vec<(String, Vec<u8>)>) -> Vec<Change> {
+        let is_under = |name: &String| name == under || (under.ends_with('/') && name.starts_with(under));
+        let old = self.written.range(under.to_owned()..).map(|(name, _)| name);
+        let old: Vec<String> = old.take_while(|name| name.starts_with(under)).cloned().collect();
+        let mut changes = Vec::new();
+        for (name, value) in &wanted {
+            let fingerprint = Some(fingerprint(value));
+            if self.written.get(name) != Some(&fingerprint) {
+                self.written.insert(name.clone(), fingerprint);
+                let (name, value) = (name.clone(), Some(value.clone()));
+                changes.push(Change { name, value });
+            }
+        }
+        let is_wanted = |name: &String| wanted.iter().any(|(wanted, _)| wanted == name);
+        for name in old.into_iter().filter(|name| is_under(name) && !is_wanted(name)) {
+            self.written.remove(&name);
+            changes.push(Change { name, value: None });
+        }
+        changes
+    }
+}
+
+/// Returns a number that tells bytes apart within a run.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn pause(failures: u32) -> Duration {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lwm2m_client::ObjectId;
-use lwm2m_client::client::{Client, ClientConfig, EnablerVersion};
+use lwm2m_client::client::{Client, EnablerVersion};
 use lwm2m_client::object::{Model, ObjectTable};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use crate::Now;
-use crate::buffer::Owing;
+use crate::buffer::{Contents, Owing};
 use crate::cabinet::Cabinet;
 use crate::command::Commands;
 use crate::config::{AccountConfig, Config, ConfigError, DeviceConfig, Topology};
@@ -19,7 +19,9 @@ use crate::device::{Device, UnknownResource};
 use crate::endpoint::{Account, Endpoint};
 use crate::field::Link;
 use crate::gateway::Gateway;
+use crate::gateway::clients::Clients;
 use crate::gateway::naming::{Named, endpoint_names};
+use crate::gateway::removed::{Removed, removed};
 use crate::gateway::saving::{Saving, Subject};
 use crate::identity;
 use crate::limits;
@@ -64,23 +66,43 @@ impl Gateway {
         let links = check(&config)?;
         let is_kept = kept.is_some();
         let Kept { saved, contents } = kept.unwrap_or_default();
-        let restored = Restored::read(saved);
-        let owes = |owner: &Owner| {
-            let is_owner = |owing: &Owing| Owner::Device(Arc::clone(&owing.debt.stream.device)) == *owner;
-            contents
-                .debts
-                .iter()
-                .any(|owing| owing.count > 0 && is_owner(owing))
-        };
-        let named = endpoint_names(&config, &restored.endpoints, &owes)?;
+        let mut restored = Restored::read(&saved);
+        let named = endpoint_names(&config, &restored.endpoints, &|owner| owes(owner, &contents))?;
+        restored.forget_names(&named.bereft);
         let mut devices = devices(&config, &table)?;
+        // What servers were told is known only where nothing came after it was written down.
+        let before = contents.boot.checked_sub(1);
+        let is_told = restored.stopped.is_some() && restored.stopped == before;
         for (device, name) in devices.iter_mut().zip(&named.names) {
             device.endpoint = Arc::clone(name);
+            let values = restored.values.remove(&device.owner).unwrap_or_default();
+            device.restore(values, is_told, &table, now);
         }
-        let objects = objects(&devices);
+        let mut clients = Clients {
+            saved: std::mem::take(&mut restored.clients),
+            damaged: Vec::new(),
+            may_be_old: restored.may_be_old,
+            are_kept: is_kept,
+            random: StdRng::seed_from_u64(seed),
+        };
+        let at_servers = configured(&config.accounts, &devices, &mut clients, now);
+        let names = named.names.iter().cloned().collect();
+        let removed = removed(
+            &config,
+            &names,
+            &mut restored,
+            &contents,
+            &mut clients,
+            &table,
+            now,
+        );
+        let objects = objects(
+            devices
+                .iter()
+                .chain(removed.iter().map(|removed| &removed.device)),
+        );
         let newest = Shown::new(&table, Model::Y2026, EnablerVersion::V1_1, &objects);
         let accounts = accounts(config.accounts, &objects, &table);
-        let endpoints = endpoints(&accounts, &named.names, seed, now);
         let mut gateway = Self {
             name: config.name,
             table,
@@ -89,43 +111,90 @@ impl Gateway {
             devices,
             links,
             accounts,
-            endpoints,
+            endpoints: Vec::new(),
+            removed: BTreeMap::new(),
             commands: Commands::after(restored.commands),
-            saving: is_kept.then(|| Saving::new(contents.boot)),
+            saving: is_kept.then(|| Saving::new(contents.boot, &saved)),
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
         };
-        gateway.begin_saving(restored, named);
+        gateway.add_endpoints(at_servers, removed);
+        gateway.begin_saving(restored, clients, named);
+        gateway.begin_saving_values(now);
         gateway.begin(now);
         gateway.save_next(now);
         Ok(gateway)
     }
 
+    /// Gives every device its endpoints.
+    fn add_endpoints(&mut self, at_servers: Vec<(usize, usize, Client)>, removed: Vec<Removed>) {
+        let capacity = limits::queued_readings(at_servers.len());
+        for (account, device, client) in at_servers {
+            self.add_endpoint(account, device, client, capacity);
+        }
+        for removed in removed {
+            let (device, id) = (self.devices.len(), Arc::clone(&removed.device.id));
+            self.devices.push(removed.device);
+            for (account, client, removal) in removed.at {
+                self.removed.insert(self.endpoints.len(), removal);
+                self.add_endpoint(account, device, client, capacity);
+            }
+            let (device, readings) = (id, removed.readings);
+            if readings > 0 {
+                self.event(Event::State(StateEvent::RemovedOwes { device, readings }));
+            }
+        }
+    }
+
+    fn add_endpoint(&mut self, account: usize, device: usize, client: Client, capacity: usize) {
+        let config = &self.accounts[account].config;
+        let sends = config.send && config.version >= EnablerVersion::V1_1;
+        let name = Arc::clone(&self.devices[device].endpoint);
+        self.devices[device].endpoints.push(self.endpoints.len());
+        let endpoint = Endpoint::new((account, device), name, client, capacity, sends);
+        self.endpoints.push(endpoint);
+    }
+
     /// Notes what is to be saved with the first request.
-    fn begin_saving(&mut self, restored: Restored, named: Named) {
+    fn begin_saving(&mut self, restored: Restored, clients: Clients, named: Named) {
         let Some(saving) = &mut self.saving else { return };
         self.commands.reserve();
         saving.note(Subject::Commands);
-        let changed = named.changed.into_iter().map(Subject::Endpoint);
-        let bereft = named
-            .bereft
-            .into_iter()
-            .map(|owner| Subject::Forget(Name::Endpoint(owner)));
-        changed.chain(bereft).for_each(|subject| saving.note(subject));
-        for event in named.events {
-            self.event(Event::State(event));
+        for index in 0..self.endpoints.len() {
+            saving.note(Subject::Client(index));
         }
-        for (name, damage) in restored.damaged {
-            let (name, reason) = (name.to_string(), damage.to_string());
-            self.event(Event::State(StateEvent::Damaged { name, reason }));
+        for (account, owner) in clients.saved.keys() {
+            saving.note(Subject::Forget(Name::client_prefix(account, owner)));
+        }
+        for owner in restored.values.keys() {
+            saving.note(Subject::Forget(Name::device_prefix(owner)));
+        }
+        for device in named.changed {
+            saving.note(Subject::Endpoint(device));
+        }
+        for owner in named.bereft {
+            saving.note(Subject::Forget(Name::Endpoint(owner).to_string()));
+        }
+        for (name, _) in &restored.damaged {
+            saving.note(Subject::Forget(name.to_string()));
+        }
+        let damaged = restored
+            .damaged
+            .into_iter()
+            .map(|(name, damage)| StateEvent::Damaged {
+                name: name.to_string(),
+                reason: damage.to_string(),
+            });
+        for event in named.events.into_iter().chain(damaged) {
+            self.event(Event::State(event));
         }
     }
 
     fn begin(&mut self, now: Now) {
-        let each = self.devices.len();
         for index in 0..self.endpoints.len() {
             self.relist(index, now);
-            self.accounts[index / each].waiting.push_back(index);
+            let account = self.endpoints[index].account;
+            self.accounts[account].waiting.push_back(index);
         }
         for account in 0..self.accounts.len() {
             self.timers.set(Timer::Start(account), Some(now.instant));
@@ -134,6 +203,15 @@ impl Gateway {
             self.tell_interest(device);
         }
     }
+}
+
+/// Says whether a device still has readings for a server.
+fn owes(owner: &Owner, contents: &Contents) -> bool {
+    let is_owner = |owing: &Owing| Owner::Device(Arc::clone(&owing.debt.stream.device)) == *owner;
+    contents
+        .debts
+        .iter()
+        .any(|owing| owing.count > 0 && is_owner(owing))
 }
 
 /// Finds what only the gateway as a whole can see, and how each device is reached.
@@ -234,12 +312,30 @@ fn cabinet(config: &Config, table: &ObjectTable) -> Result<Device, ConfigError> 
 }
 
 /// Returns the objects of which a device has, or can have, a value.
-fn objects(devices: &[Device]) -> BTreeSet<ObjectId> {
-    let given = devices
-        .iter()
-        .flat_map(|device| device.tree.instances())
-        .map(|(object, _)| object);
-    given.chain(devices.iter().flat_map(Device::objects)).collect()
+fn objects<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<ObjectId> {
+    let of_device = |device: &'a Device| {
+        let given = device.tree.instances().into_iter().map(|(object, _)| object);
+        given.chain(device.objects())
+    };
+    devices.flat_map(of_device).collect()
+}
+
+/// Returns the client of every configured device at every server, server by server, by their places.
+fn configured(
+    accounts: &[AccountConfig],
+    devices: &[Device],
+    clients: &mut Clients,
+    now: Now,
+) -> Vec<(usize, usize, Client)> {
+    let mut all = Vec::new();
+    for (place, account) in accounts.iter().enumerate() {
+        let Topology::EndpointPerDevice = account.topology;
+        for (number, device) in devices.iter().enumerate() {
+            let client = clients.take(account, &device.owner, &device.endpoint, now);
+            all.push((place, number, client));
+        }
+    }
+    all
 }
 
 fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &ObjectTable) -> Vec<Account> {
@@ -252,35 +348,4 @@ fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &O
         }
     };
     configs.into_iter().map(account).collect()
-}
-
-fn endpoints(accounts: &[Account], names: &[Arc<str>], seed: u64, now: Now) -> Vec<Endpoint> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let capacity = limits::queued_readings(accounts.len() * names.len());
-    let mut endpoints = Vec::new();
-    for (place, account) in accounts.iter().enumerate() {
-        let Topology::EndpointPerDevice = account.config.topology;
-        for (device, name) in names.iter().enumerate() {
-            let config = client_config(&account.config, name);
-            let client = Client::new(config, random.random(), random.random(), now.instant);
-            let (place, name) = ((place, device), Arc::clone(name));
-            let sends = account.config.send && account.config.version >= EnablerVersion::V1_1;
-            endpoints.push(Endpoint::new(place, name, client, capacity, sends));
-        }
-    }
-    endpoints
-}
-
-fn client_config(account: &AccountConfig, endpoint: &str) -> ClientConfig {
-    ClientConfig {
-        short_server_id: account.short_server_id,
-        lifetime_secs: account.lifetime_secs,
-        version: account.version,
-        default_pmin_secs: account.default_pmin_secs,
-        default_pmax_secs: account.default_pmax_secs,
-        notification_storing: account.notification_storing,
-        mute_send: !account.send,
-        confirmable_notifications: account.confirmable_notifications,
-        ..ClientConfig::new(endpoint, &*account.server_uri)
-    }
 }

@@ -4,7 +4,7 @@
 //!  core/commands                                   the command numbers that may be in use
 //!  core/stopped                                    the run that ended with everything saved
 //!  core/endpoint/<device>                          the endpoint name of a device
-//!  core/client/<server>/<device>                   how far the client of a device at a server is
+//!  core/client/<server>/<device>/<part>            how far the client of a device at a server is
 //!  core/values/<device>/<object>/<instance>/<part> the latest values of an object instance
 //! ```
 //! The cabinet itself is `~`: its id is the gateway's name, which may change. In the names of devices and servers `%`,
@@ -39,6 +39,8 @@ pub(crate) enum Name {
         account: Arc<str>,
         /// The device.
         owner: Owner,
+        /// Which part, as the client calls it.
+        part: String,
     },
     /// The latest values of an object instance, or a part of them where they are many.
     Values {
@@ -64,6 +66,21 @@ impl Owner {
 }
 
 impl Name {
+    /// Returns what the names of all parts of a client begin with, and no others.
+    pub(crate) fn client_prefix(account: &str, owner: &Owner) -> String {
+        format!("core/client/{}/{owner}/", escape(account))
+    }
+
+    /// Returns what the names of all values of a device begin with, and no others.
+    pub(crate) fn device_prefix(owner: &Owner) -> String {
+        format!("core/values/{owner}/")
+    }
+
+    /// Returns what the names of all parts of an instance begin with, and no others.
+    pub(crate) fn values_prefix(owner: &Owner, object: ObjectId, instance: InstanceId) -> String {
+        format!("core/values/{owner}/{object}/{instance}/")
+    }
+
     /// Reads a name; none where it is not one of these.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('/');
@@ -77,6 +94,7 @@ impl Name {
             "client" => Self::Client {
                 account: unescape(parts.next()?)?.into(),
                 owner: owner(parts.next()?)?,
+                part: unescape(parts.next()?)?,
             },
             "values" => Self::Values {
                 owner: owner(parts.next()?)?,
@@ -97,7 +115,9 @@ impl fmt::Display for Name {
             Self::Commands => f.write_str("core/commands"),
             Self::Stopped => f.write_str("core/stopped"),
             Self::Endpoint(owner) => write!(f, "core/endpoint/{owner}"),
-            Self::Client { account, owner } => write!(f, "core/client/{}/{owner}", escape(account)),
+            Self::Client { account, owner, part } => {
+                write!(f, "core/client/{}/{owner}/{}", escape(account), escape(part))
+            }
             Self::Values {
                 owner,
                 object,
@@ -152,9 +172,10 @@ mod tests {
             Just(Name::Commands),
             Just(Name::Stopped),
             any_owner().prop_map(Name::Endpoint),
-            ("[%/~257EFa-z]{0,8}", any_owner()).prop_map(|(account, owner)| Name::Client {
+            ("[%/~257EFa-z]{0,8}", any_owner(), ".{0,8}").prop_map(|(account, owner, part)| Name::Client {
                 account: account.into(),
                 owner,
+                part,
             }),
             (any_owner(), any::<u16>(), any::<u16>(), any::<u8>()).prop_map(
                 |(owner, object, instance, part)| Name::Values {
@@ -187,6 +208,7 @@ mod tests {
         let client = Name::Client {
             account: "city".into(),
             owner: device("meter-1"),
+            part: "counters".to_owned(),
         };
         let values = Name::Values {
             owner: device("a/b"),
@@ -194,7 +216,7 @@ mod tests {
             instance: InstanceId(0),
             part: 1,
         };
-        assert_eq!(client.to_string(), "core/client/city/meter-1");
+        assert_eq!(client.to_string(), "core/client/city/meter-1/counters");
         assert_eq!(values.to_string(), "core/values/a%2Fb/3421/0/1");
         assert_eq!(Name::Endpoint(Owner::Cabinet).to_string(), "core/endpoint/~");
     }

@@ -136,6 +136,11 @@ impl Client {
         self.registration.state()
     }
 
+    /// Says whether a registration from before a restart waits to be found alive.
+    pub const fn is_resuming(&self) -> bool {
+        self.registration.is_resuming()
+    }
+
     /// Returns the enabler version that is spoken, lower than the one configured after a 4.12.
     pub const fn version(&self) -> EnablerVersion {
         self.registration.version()

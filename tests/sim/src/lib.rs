@@ -14,11 +14,13 @@
 //! | [`serial_line`] | several units on one line, with pacing and faults |
 //! | [`server`] | an LwM2M server |
 //! | [`disk`], [`state`] | a disk and a state store that lose, tear, fill up and fail |
+//! | [`ledger`] | what became of every reading |
 //! | [`cabinet`] | all of it around the gateway's engines, in one loop |
 
 pub mod cabinet;
 pub mod clock;
 pub mod disk;
+pub mod ledger;
 pub mod limits;
 pub mod modbus_unit;
 pub mod network;

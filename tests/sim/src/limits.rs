@@ -25,3 +25,6 @@ pub const MAX_DATAGRAMS: usize = 100_000;
 
 /// Events of a running server that wait to be taken: some seconds of a thousand clients.
 pub const MAX_EVENTS: usize = 10_000;
+
+/// Faults of a run that the ledger tells: one is enough to fail, and a few more help to see why.
+pub const MAX_FAULTS: usize = 20;

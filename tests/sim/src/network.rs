@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -51,6 +51,30 @@ impl Conditions {
             partitions: Vec::new(),
         }
     }
+}
+
+/// Returns times of a run at which nothing gets through: about `share` of it, in pieces between the two lengths, short
+/// ones as likely as long ones.
+pub fn outages(
+    seed: u64,
+    run: Duration,
+    lengths: &RangeInclusive<Duration>,
+    share: f64,
+) -> Vec<Range<Duration>> {
+    let mut randomness = StdRng::seed_from_u64(seed);
+    let (shortest, longest) = (
+        lengths.start().as_secs_f64().ln(),
+        lengths.end().as_secs_f64().ln(),
+    );
+    let mut outages = Vec::new();
+    let mut at = Duration::ZERO;
+    while at < run {
+        let length = Duration::from_secs_f64(randomness.random_range(shortest..=longest).exp());
+        at += length.mul_f64(randomness.random_range(0.0..=2.0) * (1.0 - share) / share);
+        outages.push(at..at + length);
+        at += length;
+    }
+    outages
 }
 
 /// A datagram that has arrived.
@@ -232,6 +256,27 @@ mod tests {
             30,
         );
         assert_eq!((arrived.len(), counters.lost), (20, 10));
+    }
+
+    #[test]
+    fn outages_take_their_share_of_a_run_in_pieces_of_every_length() {
+        let (run, lengths) = (
+            Duration::from_secs(1_000_000),
+            Duration::from_secs(1)..=Duration::from_secs(10_000),
+        );
+        let mut total = Duration::ZERO;
+        let mut seen = [0; 4];
+        for seed in 0..20 {
+            let outages = outages(seed, run, &lengths, 0.25);
+            assert!(outages.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            for length in outages.iter().map(|outage| outage.end - outage.start) {
+                total += length;
+                seen[length.as_secs().ilog10().min(3) as usize] += 1;
+            }
+        }
+        let share = total.as_secs_f64() / (run * 20).as_secs_f64();
+        assert!((0.15..0.35).contains(&share), "{share}");
+        assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
     }
 
     #[test]

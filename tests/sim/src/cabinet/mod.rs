@@ -3,44 +3,75 @@
 //! It carries out what the gateway wants done as the real program does, but in one loop without threads or sockets, so
 //! that a run with one seed is the same every time: its [`Trace`] says so.
 
+mod message_ids;
 mod plan;
+mod power;
+mod scripted;
+mod store;
+#[cfg(test)]
+mod tests;
 mod trace;
+mod work;
 
+pub use message_ids::Reuse;
 pub use plan::{Plan, SERVER, START};
+pub use power::{Down, Moment};
+pub use scripted::{CLASSES, path_of};
+pub use store::StorePlan;
 pub use trace::Trace;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lwm2m_client::{Path, Timestamp, Value};
+use lwm2m_client::{Path, Value};
 use ucifi_adapters::modbus;
-use ucifi_core::{CommandError, CommandId, EndpointId, Gateway, Link, Now, Output, Quality};
+use ucifi_core::buffer::Statistics;
+use ucifi_core::{CommandError, CommandId, EndpointId, Gateway, Now, Quality};
 
 use crate::clock::Clock;
-use crate::network::{Datagram, Network};
+use crate::disk::SimulatedDisk;
+use crate::ledger::{Carrier, Ledger};
+use crate::network::Network;
 use crate::serial_line::Line;
 use crate::server::{
     Answer, Event as ServerEvent, LwM2mServer, Origin, ReceivedValue, RequestFailure, RequestId,
     ServerRequest,
 };
+use crate::state::SimulatedState;
 
-/// How often the parts may want to be called at one moment before the run is given up as one that stands still.
-const MAX_ROUNDS_AT_ONCE: u32 = 10_000;
+use message_ids::MessageIds;
+use scripted::Script;
+use store::Store;
 
 /// The parts of a cabinet and what happened to them.
 pub struct Cabinet {
+    plan: Plan,
     clock: Clock,
-    gateway: Gateway,
-    bus: modbus::Client,
+    /// None while the gateway is off.
+    process: Option<Process>,
+    /// None where nothing outlives a restart.
+    store: Option<Store>,
+    script: Script,
     line: Line,
     network: Network,
     server: LwM2mServer,
+    starts: u32,
+    planned: Option<(Moment, Down)>,
+    /// The message that the server was given last.
+    carrier: Option<Carrier>,
+    message_ids: MessageIds,
+    ledger: Ledger,
     trace: Trace,
     events: Vec<(Duration, ucifi_core::Event)>,
     server_events: Vec<(Duration, ServerEvent)>,
     finished: BTreeMap<RequestId, Result<Answer, RequestFailure>>,
+}
+
+/// What a power cut ends.
+struct Process {
+    gateway: Gateway,
+    bus: modbus::Client,
 }
 
 /// A value that arrived at the server.
@@ -71,13 +102,60 @@ impl Cabinet {
     }
 
     /// Returns the gateway, to look at it.
-    pub const fn gateway(&self) -> &Gateway {
-        &self.gateway
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn gateway(&self) -> &Gateway {
+        &self.process().gateway
     }
 
     /// Returns the counters of the Modbus client.
+    ///
+    /// # Panics
+    /// When the gateway is off.
     pub fn bus_statistics(&self) -> modbus::Statistics {
-        self.bus.statistics(self.clock.now().instant)
+        self.process().bus.statistics(self.clock.now().instant)
+    }
+
+    /// Returns what became of the readings of scripted devices.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns what became of the readings, to close the books.
+    pub const fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Returns how many messages the gateway sent, and the message ids that it used again too early.
+    pub fn message_ids(&self) -> (u64, &[Reuse]) {
+        (self.message_ids.count, &self.message_ids.reused)
+    }
+
+    /// Returns the disk of the buffer, where there is one.
+    pub fn disk(&self) -> Option<&SimulatedDisk> {
+        self.store.as_ref().map(|store| &store.disk)
+    }
+
+    /// Returns the store of the state, where there is one.
+    pub const fn state(&self) -> Option<&SimulatedState> {
+        match &self.store {
+            Some(store) => Some(&store.state),
+            None => None,
+        }
+    }
+
+    /// Returns the store of the state, to let it fail.
+    pub const fn state_mut(&mut self) -> Option<&mut SimulatedState> {
+        match &mut self.store {
+            Some(store) => Some(&mut store.state),
+            None => None,
+        }
+    }
+
+    /// Returns what the buffer did since the gateway was started, while it is on.
+    pub fn buffer_statistics(&self) -> Option<Statistics> {
+        self.store.as_ref()?.statistics()
     }
 
     /// Returns the line, to look at it.
@@ -137,7 +215,7 @@ impl Cabinet {
 
     /// Returns the value that a device shows at the gateway, with its quality.
     pub fn value(&self, device: &str, path: Path) -> Option<(Value, Quality)> {
-        let values = self.gateway.values(device, self.clock.now())?;
+        let values = self.gateway().values(device, self.clock.now())?;
         let shown = values.into_iter().find(|value| value.path == path)?;
         Some((shown.value?, shown.quality?))
     }
@@ -194,183 +272,27 @@ impl Cabinet {
     /// # Errors
     /// When it cannot be begun.
     pub fn command(&mut self, device: &str, path: Path, value: Value) -> Result<CommandId, CommandError> {
-        let id = self.gateway.command(device, path, value, self.clock.now());
+        let now = self.clock.now();
+        let id = self.process_mut().gateway.command(device, path, value, now);
         self.settle();
         id
     }
 
     /// Hands the gateway a datagram as if an endpoint's server had sent it.
     pub fn inject(&mut self, endpoint: EndpointId, datagram: &[u8]) {
-        self.gateway.handle_datagram(endpoint, datagram, self.clock.now());
+        let now = self.clock.now();
+        self.process_mut()
+            .gateway
+            .handle_datagram(endpoint, datagram, now);
         self.settle();
     }
 
-    /// Tells the bus that its port is open.
-    fn connect(&mut self) {
-        self.bus.handle_connected(self.clock.now().instant);
-        self.settle();
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("the gateway is on")
     }
 
-    /// What the server's clocks say.
-    fn server_now(&self) -> Now {
-        let elapsed_ms = i64::try_from(self.clock.elapsed().as_millis()).expect("no run takes so long");
-        let wall = Timestamp::from_unix_ms(START.unix_ms() + elapsed_ms);
-        Now {
-            instant: self.clock.now().instant,
-            wall: Some(wall),
-        }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        let times = [
-            self.gateway.poll_timeout(),
-            self.bus.poll_timeout(),
-            self.line.poll_timeout(),
-            self.network.poll_timeout(),
-            self.server.poll_timeout(),
-        ];
-        times.into_iter().flatten().min()
-    }
-
-    /// Does everything that is due at the time of the clock.
-    fn work(&mut self) {
-        let now = self.clock.now();
-        let mut rounds = 0;
-        while self.next_due().is_some_and(|due| due <= now.instant) {
-            rounds += 1;
-            assert!(
-                rounds < MAX_ROUNDS_AT_ONCE,
-                "a part wants to be called again and again at one moment"
-            );
-            self.take_datagrams(now);
-            self.take_bytes(now);
-            self.wake(now);
-            self.settle();
-        }
-    }
-
-    fn take_datagrams(&mut self, now: Now) {
-        while let Some(Datagram { from, to, bytes }) = self.network.poll_datagram(now.instant) {
-            if to == SERVER {
-                self.server.handle_datagram(from, &bytes, self.server_now());
-            } else if let Some(endpoint) = plan::endpoint_at(to) {
-                self.gateway.handle_datagram(endpoint, &bytes, now);
-            }
-            self.settle();
-        }
-    }
-
-    fn take_bytes(&mut self, now: Now) {
-        self.line.handle_timeout(now.instant);
-        if let Some(bytes) = self.line.poll_bytes(now.instant) {
-            self.bus.handle_bytes(&bytes, now);
-        }
-    }
-
-    fn wake(&mut self, now: Now) {
-        if self.bus.poll_timeout().is_some_and(|due| due <= now.instant) {
-            self.bus.handle_timeout(now.instant);
-        }
-        if self.gateway.poll_timeout().is_some_and(|due| due <= now.instant) {
-            self.gateway.handle_timeout(now);
-        }
-        if self.server.poll_timeout().is_some_and(|due| due <= now.instant) {
-            self.server.handle_timeout(self.server_now());
-        }
-    }
-
-    /// Carries out what the parts want done, until none wants anything more.
-    fn settle(&mut self) {
-        let now = self.clock.now();
-        loop {
-            let mut busy = false;
-            while let Some(output) = self.gateway.poll_output() {
-                busy = true;
-                self.carry_out(output, now);
-            }
-            while let Some(event) = self.bus.poll_event() {
-                busy = true;
-                self.report(event, now);
-            }
-            while let Some(frame) = self.bus.poll_transmit() {
-                busy = true;
-                self.trace.note(self.clock.elapsed(), "bus", &frame);
-                self.line.handle_bytes(&frame, now.instant);
-            }
-            busy |= self.settle_server(now);
-            if !busy {
-                return;
-            }
-        }
-    }
-
-    fn settle_server(&mut self, now: Now) -> bool {
-        let mut busy = false;
-        while let Some((to, bytes)) = self.server.poll_transmit() {
-            busy = true;
-            self.trace.note(self.clock.elapsed(), "server", &bytes);
-            self.network.handle_datagram(
-                Datagram {
-                    from: SERVER,
-                    to,
-                    bytes,
-                },
-                now.instant,
-            );
-        }
-        while let Some(event) = self.server.poll_event() {
-            busy = true;
-            if let ServerEvent::Finished { id, outcome, .. } = &event {
-                self.finished.insert(*id, outcome.clone());
-            }
-            self.server_events.push((self.clock.elapsed(), event));
-        }
-        busy
-    }
-
-    fn carry_out(&mut self, output: Output, now: Now) {
-        let elapsed = self.clock.elapsed();
-        match output {
-            Output::Transmit { endpoint, datagram } => {
-                self.trace.note(elapsed, "gateway", &datagram);
-                let from: SocketAddr = plan::address_of(endpoint);
-                self.network.handle_datagram(
-                    Datagram {
-                        from,
-                        to: SERVER,
-                        bytes: datagram,
-                    },
-                    now.instant,
-                );
-            }
-            Output::Downlink(downlink) => self.bus.handle_downlink(downlink, now.instant),
-            Output::Interest {
-                link: Link::Modbus { unit, .. },
-                point,
-                every_ms,
-            } => {
-                self.bus.handle_interest(unit, point, every_ms, now.instant);
-            }
-            Output::Buffer(_) | Output::Save(_) => {}
-            Output::Event(event) => {
-                self.trace.note(elapsed, "event", format!("{event:?}").as_bytes());
-                self.events.push((elapsed, event));
-            }
-        }
-    }
-
-    fn report(&mut self, event: modbus::Event, now: Now) {
-        match event {
-            modbus::Event::Uplink(uplink) => self.gateway.handle_uplink(uplink),
-            modbus::Event::Delivery { id, delivery } => self.gateway.handle_delivery(id, delivery, now),
-            modbus::Event::Reachability { link, reachability } => {
-                self.gateway.handle_reachability(&link, reachability, now);
-            }
-            modbus::Event::Reconnect { .. } => {
-                self.bus.handle_disconnected(now.instant);
-                self.bus.handle_connected(now.instant);
-            }
-        }
+    fn process_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the gateway is on")
     }
 }
 

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use lwm2m_client::Timestamp;
 use lwm2m_client::object::{EnablerVersion, Model, ObjectTable};
 use ucifi_adapters::modbus::{self, BusConfig, Framing, UnitConfig, Writes};
 use ucifi_core::{
-    AccountConfig, CabinetConfig, Config, DeviceConfig, EndpointId, Gateway, Link, Profile, Topology,
+    AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, Link, Profile, Topology,
 };
 use ucifi_profiles::{Catalogue, CompiledProfile};
 
+use super::message_ids::MessageIds;
+use super::scripted::{self, Script, ScriptedProfile};
+use super::store::{Store, StorePlan};
 use super::{Cabinet, Trace};
 use crate::clock::Clock;
+use crate::ledger::Ledger;
 use crate::modbus_unit::Unit;
 use crate::network::{Conditions, Network};
 use crate::serial_line::Line;
@@ -28,7 +33,7 @@ pub const START: Timestamp = Timestamp::from_unix_ms(1_782_864_000_000);
 /// The name of every simulated cabinet.
 pub(super) const NAME: &str = "cab-17";
 
-const BUS: &str = "rs485-1";
+pub(super) const BUS: &str = "rs485-1";
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17));
 const FIRST_PORT: u16 = 40_000;
 
@@ -58,7 +63,12 @@ pub struct Plan {
     pub writes: Writes,
     /// What the gateway's wall clock says at the start; none where it is not set.
     pub wall: Option<Timestamp>,
+    /// When readings go to disk.
+    pub buffer: BufferConfig,
+    /// How the gateway keeps what outlives a restart; none where nothing does.
+    pub store: Option<StorePlan>,
     devices: Vec<(String, String, Unit)>,
+    scripted: Vec<(String, Duration)>,
 }
 
 impl Plan {
@@ -73,7 +83,10 @@ impl Plan {
             send: true,
             writes: Writes::Allow,
             wall: Some(START),
+            buffer: BufferConfig::default(),
+            store: None,
             devices: Vec::new(),
+            scripted: Vec::new(),
         }
     }
 
@@ -96,20 +109,30 @@ impl Plan {
         self.with(id, "waveshare.relay-8ch", Unit::relay_board(address))
     }
 
-    /// Builds the cabinet and opens its bus.
+    /// Adds a device that gives readings that can be told apart, about so often.
+    #[must_use]
+    pub fn with_scripted(mut self, id: &str, every: Duration) -> Self {
+        self.scripted.push((id.to_owned(), every));
+        self
+    }
+
+    /// Lets the gateway keep what outlives a restart.
+    #[must_use]
+    pub fn with_store(mut self, store: StorePlan) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Builds the cabinet and starts its gateway.
     ///
     /// # Panics
     /// When the plan names a profile that is none, or two devices the same.
     pub fn build(self) -> Cabinet {
-        let (table, catalogue) = &*STOCK;
+        let (table, _) = &*STOCK;
         let mut clock = Clock::new();
         if let Some(wall) = self.wall {
             clock.set_wall(wall);
         }
-        let now = clock.now();
-        let config = self.config(catalogue);
-        let gateway =
-            Gateway::new(config, Arc::clone(table), self.seed, now).expect("the plan is one that can be");
         let server = LwM2mServer::new(
             Arc::clone(table),
             Transmission::default(),
@@ -117,22 +140,54 @@ impl Plan {
         );
         let start = clock.origin();
         let line = Line::new(self.baud, 10, self.seed.wrapping_add(2), start);
-        let bus = modbus::Client::new(self.bus(), self.units(catalogue), self.seed, start);
-        let units = self.devices.into_iter().map(|(_, _, unit)| unit);
+        let units = self.devices.iter().map(|(_, _, unit)| unit.clone());
         let mut cabinet = Cabinet {
-            gateway,
-            bus: bus.expect("the plan is one that can be"),
+            process: None,
+            store: self
+                .store
+                .clone()
+                .map(|store| Store::new(store, self.seed.wrapping_add(4))),
+            script: Script::new(&self.scripted, self.seed.wrapping_add(5), start),
             line: units.fold(line, Line::with_unit),
-            network: Network::new(self.conditions, self.seed.wrapping_add(3), start),
+            network: Network::new(self.conditions.clone(), self.seed.wrapping_add(3), start),
             server,
+            starts: 0,
+            planned: None,
+            carrier: None,
+            message_ids: MessageIds::default(),
+            ledger: Ledger::new(),
             trace: Trace::new(),
             events: Vec::new(),
             server_events: Vec::new(),
             finished: BTreeMap::new(),
             clock,
+            plan: self,
         };
-        cabinet.connect();
+        cabinet.power_on().expect("the plan is one that can be");
         cabinet
+    }
+
+    /// Returns what the gateway is made of at a start.
+    pub(super) fn gateway(&self, start: u32) -> (Config, Arc<ObjectTable>, u64) {
+        let (table, catalogue) = &*STOCK;
+        (self.config(catalogue), Arc::clone(table), self.seed_of(start))
+    }
+
+    /// Returns the engine of the bus at a start.
+    pub(super) fn bus_client(&self, start: u32, now: Instant) -> modbus::Client {
+        let (_, catalogue) = &*STOCK;
+        let client = modbus::Client::new(self.bus(), self.units(catalogue), self.seed_of(start), now);
+        client.expect("the plan is one that can be")
+    }
+
+    /// Returns the longest time that a reading is in memory only before it is to be written.
+    pub(super) const fn longest_in_memory(&self) -> Duration {
+        Duration::from_millis(self.buffer.hold_ms + self.buffer.commit_ms)
+    }
+
+    /// The first start has the seed of the plan.
+    fn seed_of(&self, start: u32) -> u64 {
+        self.seed.wrapping_add(u64::from(start - 1) << 32)
     }
 
     fn config(&self, catalogue: &Catalogue) -> Config {
@@ -148,13 +203,27 @@ impl Plan {
             endpoint: None,
             intervals: BTreeMap::new(),
         });
+        let profile: Arc<dyn Profile> = Arc::new(ScriptedProfile::new());
+        let scripted = self
+            .scripted
+            .iter()
+            .enumerate()
+            .map(|(place, (id, _))| DeviceConfig {
+                id: id.as_str().into(),
+                label: "".into(),
+                serial: "".into(),
+                profile: Arc::clone(&profile),
+                link: scripted::link(place),
+                endpoint: None,
+                intervals: BTreeMap::new(),
+            });
         Config {
             name: NAME.into(),
             cabinet: CabinetConfig::default(),
             accounts: vec![self.account()],
-            devices: devices.collect(),
+            devices: devices.chain(scripted).collect(),
             answer_within_ms: 4_000,
-            buffer: ucifi_core::BufferConfig::default(),
+            buffer: self.buffer,
         }
     }
 

@@ -70,6 +70,10 @@ impl LwM2mServer {
             return Err((code, "registrations are refused".to_owned()));
         }
         let parameters = Parameters::parse(&message.texts(option::URI_QUERY))?;
+        let endpoint = parameters.endpoint.as_deref().unwrap_or_default();
+        if let Some(code) = self.manners.refuse_register_of.get(endpoint) {
+            return Err((*code, format!("registrations of {endpoint} are refused")));
+        }
         let list = ObjectList::parse(body)?;
         let mut registration = self.registration(from, parameters, &list)?;
         registration.renew(now);
@@ -175,7 +179,8 @@ impl LwM2mServer {
     }
 
     fn receive_send(&mut self, from: SocketAddr, message: &Message, body: &[u8], now: Now) -> Outcome {
-        if let Some(code) = self.manners.refuse_send {
+        let next = self.manners.refuse_next_sends.pop_front();
+        if let Some(code) = next.or(self.manners.refuse_send) {
             return Err((code, "Send is refused".to_owned()));
         }
         let unknown = || (Code::NOT_FOUND, format!("nobody is registered at {from}"));

@@ -1,5 +1,6 @@
 //! How the server behaves, well or badly.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use lwm2m_client::Path;
@@ -13,8 +14,12 @@ pub struct Manners {
     pub newest_version: String,
     /// It refuses every Register with this code.
     pub refuse_register: Option<Code>,
+    /// It refuses the Registers of these endpoints, each with a code.
+    pub refuse_register_of: BTreeMap<String, Code>,
     /// It refuses every Send with this code.
     pub refuse_send: Option<Code>,
+    /// It refuses the next Sends with these codes, one each.
+    pub refuse_next_sends: VecDeque<Code>,
     /// It observes these paths of every client that has them, each time it registers.
     pub observe: Vec<Path>,
     /// The format it asks for in these observations; none leaves the choice to the client.
@@ -32,7 +37,9 @@ impl Default for Manners {
         Self {
             newest_version: "1.1".to_owned(),
             refuse_register: None,
+            refuse_register_of: BTreeMap::new(),
             refuse_send: None,
+            refuse_next_sends: VecDeque::new(),
             observe: Vec::new(),
             observe_format: None,
             silent: false,

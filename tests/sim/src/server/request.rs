@@ -155,6 +155,8 @@ impl Code {
     pub const REQUEST_ENTITY_TOO_LARGE: Self = Self::new(4, 13);
     /// 4.15
     pub const UNSUPPORTED_CONTENT_FORMAT: Self = Self::new(4, 15);
+    /// 5.03 Service Unavailable
+    pub const SERVICE_UNAVAILABLE: Self = Self::new(5, 3);
 
     /// Returns code `class.detail`.
     pub const fn new(class: u8, detail: u8) -> Self {

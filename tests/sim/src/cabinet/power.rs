@@ -1,0 +1,147 @@
+//! The switch: the gateway goes down at any moment, and comes up again with what it kept.
+
+use std::time::Duration;
+
+use ucifi_core::Gateway;
+use ucifi_core::buffer::Contents;
+use ucifi_core::state::{Kept, Saved};
+
+use super::{Cabinet, Process};
+use crate::disk::{Faults, PowerCut};
+
+/// From the reading to the commit the gateway may wait this much longer than it says: its timers go by milliseconds.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// How the gateway goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The power goes.
+    PowerCut(PowerCut),
+    /// The process is killed: what it wrote stays, synced or not.
+    Kill,
+}
+
+/// When the gateway goes down without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// After so many outputs of it were carried out, often between two that belong together.
+    AfterOutputs(u32),
+    /// In the middle of a change on the disk, after so many.
+    AfterChanges(u64),
+}
+
+impl Cabinet {
+    /// Says whether the gateway is on.
+    pub const fn is_on(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Returns how often the gateway was started.
+    pub const fn starts(&self) -> u32 {
+        self.starts
+    }
+
+    /// Lets the gateway go down at once; everything else goes on.
+    pub fn go_down(&mut self, down: Down) {
+        if self.process.take().is_none() {
+            return;
+        }
+        self.planned = None;
+        let at = self.clock.elapsed();
+        if let Some(store) = &mut self.store {
+            let cut = match down {
+                Down::PowerCut(cut) => Some(cut),
+                Down::Kill => None,
+            };
+            store.go_down(cut, &mut self.ledger);
+            let young = self.plan.longest_in_memory() + store.latency() * 4 + SLACK;
+            self.ledger.go_down(at, young);
+        }
+        self.trace.note(at, "power", format!("{down:?}").as_bytes());
+    }
+
+    /// Lets the gateway go down by itself at a moment to come.
+    pub fn plan_down(&mut self, moment: Moment, down: Down) {
+        if let (Moment::AfterChanges(changes), Some(store)) = (moment, &self.store) {
+            store.disk.fail_power_in(changes);
+        }
+        self.planned = Some((moment, down));
+    }
+
+    /// Lets the disk of the buffer fail from now on, and gives it so much space.
+    ///
+    /// # Panics
+    /// When the cabinet has no disk.
+    pub fn set_disk(&mut self, faults: Faults, capacity: u64) {
+        let store = self.store.as_mut().expect("the plan has a store");
+        store.disk.set_faults(faults);
+        store.disk.set_capacity(capacity);
+        let is_well = faults == Faults::default() && capacity >= store.capacity();
+        self.ledger.disk_is_well(is_well, self.clock.elapsed());
+    }
+
+    /// Starts the gateway again with what it kept; without a store it begins anew.
+    ///
+    /// # Errors
+    /// When it does not start: then it stays off.
+    pub fn power_on(&mut self) -> Result<(), String> {
+        let kept = match &mut self.store {
+            None => None,
+            Some(store) => Some(store.open()?),
+        };
+        if let Some((_, contents)) = &kept {
+            self.ledger.open(contents);
+        }
+        self.start(kept)
+    }
+
+    /// Stops the gateway as SIGTERM does: it says what is to be kept, and ends when that is done. Says whether it ended
+    /// in time.
+    pub fn stop(&mut self, within: Duration) -> bool {
+        let now = self.clock.now();
+        if let Some(process) = &mut self.process {
+            process.gateway.begin_stop(now);
+        }
+        self.settle();
+        let ended = self.run_until(within, |cabinet| cabinet.gateway().is_stopped());
+        self.go_down(Down::Kill);
+        ended
+    }
+
+    /// Counts an output that was carried out; says whether the gateway went down after it.
+    pub(super) fn goes_down_after_output(&mut self) -> bool {
+        let Some((Moment::AfterOutputs(left), down)) = &mut self.planned else {
+            return false;
+        };
+        if let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+            return false;
+        }
+        let down = *down;
+        self.go_down(down);
+        true
+    }
+
+    /// The power went in the middle of a change on the disk.
+    pub(super) fn power_is_gone(&mut self) {
+        let down = self.planned.map_or(Down::Kill, |(_, down)| down);
+        self.go_down(down);
+    }
+
+    /// Starts the gateway with what it kept.
+    pub(super) fn start(&mut self, kept: Option<(Saved, Contents)>) -> Result<(), String> {
+        self.starts += 1;
+        let now = self.clock.now();
+        let (config, table, seed) = self.plan.gateway(self.starts);
+        let gateway = match kept {
+            None => Gateway::new(config, table, seed, now),
+            Some((saved, contents)) => Gateway::restore(config, table, Kept { saved, contents }, seed, now),
+        };
+        let gateway = gateway.map_err(|error| error.to_string())?;
+        let mut bus = self.plan.bus_client(self.starts, now.instant);
+        bus.handle_connected(now.instant);
+        self.process = Some(Process { gateway, bus });
+        self.settle();
+        Ok(())
+    }
+}

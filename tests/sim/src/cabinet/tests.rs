@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use super::*;
+use crate::disk::{Faults, PowerCut};
+use crate::server::Code;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plan(seed: u64) -> Plan {
+    Plan::new(seed)
+        .with_scripted("a", SECOND)
+        .with_scripted("b", SECOND)
+        .with_store(StorePlan::default())
+}
+
+#[test]
+fn while_the_gateway_is_off_the_world_goes_on() {
+    let mut cabinet = plan(1).build();
+    cabinet.run_for(SECOND * 30);
+    let (given, clients) = (cabinet.ledger().totals().given, cabinet.server().clients().len());
+    assert!(given > 20 && clients == 3);
+    cabinet.go_down(Down::PowerCut(PowerCut::DropAll));
+    cabinet.run_for(SECOND * 30);
+    assert!(!cabinet.is_on());
+    assert_eq!(cabinet.ledger().totals().given, given, "nobody heard the devices");
+    assert_eq!(
+        cabinet.server().clients().len(),
+        clients,
+        "the server does not know"
+    );
+    cabinet.power_on().unwrap();
+    cabinet.run_for(SECOND * 30);
+    assert_eq!(cabinet.starts(), 2);
+    assert!(cabinet.ledger().totals().given > given + 20);
+}
+
+#[test]
+fn the_gateway_goes_down_between_two_outputs() {
+    let mut outputs = Vec::new();
+    for after in 0..20 {
+        let mut cabinet = plan(1).build();
+        cabinet.run_for(SECOND * 10);
+        let before = cabinet.trace().outputs;
+        cabinet.plan_down(Moment::AfterOutputs(after), Down::Kill);
+        assert!(cabinet.run_until(SECOND * 60, |cabinet| !cabinet.is_on()));
+        outputs.push(cabinet.trace().outputs - before);
+    }
+    assert!(outputs.is_sorted() && outputs[0] < outputs[19], "{outputs:?}");
+}
+
+#[test]
+fn an_endpoint_or_a_send_can_be_refused_alone() {
+    let mut cabinet = plan(1).build();
+    let manners = cabinet.server_mut().manners_mut();
+    manners
+        .refuse_register_of
+        .insert("cab-17-a".to_owned(), Code::FORBIDDEN);
+    manners.refuse_next_sends.push_back(Code::SERVICE_UNAVAILABLE);
+    cabinet.run_for(SECOND * 60);
+    let clients = cabinet.server().clients();
+    let names: Vec<&str> = clients.iter().map(|client| client.endpoint.as_str()).collect();
+    assert_eq!(names, ["cab-17", "cab-17-b"]);
+    let refused = cabinet.server_events().iter().filter(|(_, event)| {
+        matches!(
+            event,
+            ServerEvent::Refused {
+                code: Code::SERVICE_UNAVAILABLE,
+                ..
+            }
+        )
+    });
+    assert_eq!(refused.count(), 1);
+    cabinet.server_mut().manners_mut().refuse_register_of.clear();
+    cabinet.run_for(SECOND * 300);
+    assert_eq!(cabinet.server().clients().len(), 3);
+}
+
+#[test]
+fn a_disk_that_fails_is_known_to_the_books() {
+    let mut cabinet = plan(1).build();
+    let faults = Faults {
+        writes: 1.0,
+        ..Faults::default()
+    };
+    cabinet.network_mut().conditions_mut().loss = 1.0;
+    cabinet.set_disk(faults, 1 << 20);
+    cabinet.run_for(SECOND * 60);
+    cabinet.go_down(Down::PowerCut(PowerCut::KeepAll));
+    assert_eq!(cabinet.ledger().faults(), &[] as &[String]);
+    assert!(cabinet.ledger().totals().lost > 20);
+}

@@ -1,0 +1,299 @@
+//! The loop: what is due is done, and what the parts want is carried out.
+
+use std::time::Instant;
+
+use lwm2m_client::Timestamp;
+use ucifi_adapters::modbus;
+use ucifi_core::{EndpointId, Link, Now, Output, Uplink};
+
+use super::message_ids::Header;
+use super::plan::{self, SERVER, START};
+use super::store::{Answer, Wanted};
+use super::{Cabinet, Process, scripted};
+use crate::ledger::{Carrier, Given, MessageName};
+use crate::network::Datagram;
+use crate::server::{Event as ServerEvent, Origin};
+
+/// How often the parts may want to be called at one moment before the run is given up as one that stands still.
+const MAX_ROUNDS_AT_ONCE: u32 = 10_000;
+
+impl Cabinet {
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let process = self.process.as_ref();
+        let times = [
+            process.and_then(|process| process.gateway.poll_timeout()),
+            process.and_then(|process| process.bus.poll_timeout()),
+            self.store.as_ref().and_then(|store| store.poll_timeout()),
+            self.script.poll_timeout(),
+            self.line.poll_timeout(),
+            self.network.poll_timeout(),
+            self.server.poll_timeout(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Does everything that is due at the time of the clock.
+    pub(super) fn work(&mut self) {
+        let now = self.clock.now();
+        let mut rounds = 0;
+        while self.next_due().is_some_and(|due| due <= now.instant) {
+            rounds += 1;
+            assert!(
+                rounds < MAX_ROUNDS_AT_ONCE,
+                "a part wants to be called again and again at one moment"
+            );
+            self.take_datagrams(now);
+            self.take_bytes(now);
+            self.take_given(now);
+            self.take_answers(now);
+            self.wake(now);
+            self.settle();
+        }
+    }
+
+    fn take_datagrams(&mut self, now: Now) {
+        while let Some(Datagram { from, to, bytes }) = self.network.poll_datagram(now.instant) {
+            if to == SERVER {
+                self.carrier = self.carrier_of(from, &bytes);
+                self.server.handle_datagram(from, &bytes, self.server_now());
+            } else if let Some(endpoint) = plan::endpoint_at(to) {
+                self.deliver(endpoint, &bytes, now);
+            }
+            self.settle();
+        }
+    }
+
+    fn deliver(&mut self, endpoint: EndpointId, bytes: &[u8], now: Now) {
+        let start = self.starts;
+        let Some(process) = &mut self.process else { return };
+        if let Some(header) = Header::of(bytes).filter(|header| header.is_acknowledgement) {
+            let id = header.id;
+            self.ledger
+                .acknowledge(MessageName { endpoint, id, start }, self.clock.elapsed());
+        }
+        process.gateway.handle_datagram(endpoint, bytes, now);
+    }
+
+    fn carrier_of(&self, from: std::net::SocketAddr, bytes: &[u8]) -> Option<Carrier> {
+        let Header { id, .. } = Header::of(bytes)?;
+        let (sent, start) = self.message_ids.sent_at(from, id)?;
+        let endpoint = plan::endpoint_at(from)?;
+        Some(Carrier {
+            message: MessageName { endpoint, id, start },
+            sent,
+        })
+    }
+
+    fn take_bytes(&mut self, now: Now) {
+        self.line.handle_timeout(now.instant);
+        let bytes = self.line.poll_bytes(now.instant);
+        if let (Some(bytes), Some(process)) = (bytes, &mut self.process) {
+            process.bus.handle_bytes(&bytes, now);
+        }
+    }
+
+    /// Takes what scripted devices give; while the gateway is off, nobody hears it.
+    fn take_given(&mut self, now: Now) {
+        while let Some(given) = self.script.poll(now.instant) {
+            let circumstances = Given {
+                at: self.clock.elapsed(),
+                wall: now.wall,
+                true_wall: self.true_wall(),
+                start: self.starts,
+            };
+            let Some(process) = &mut self.process else {
+                continue;
+            };
+            for (point, number) in given.numbers {
+                let path = scripted::path_of(point);
+                self.ledger.give(number, &given.device, path, circumstances);
+            }
+            process.gateway.handle_uplink(Uplink {
+                link: given.link,
+                frame: given.frame,
+                received: now,
+            });
+            self.settle();
+        }
+    }
+
+    fn take_answers(&mut self, now: Now) {
+        let Some(store) = &mut self.store else { return };
+        if !store.work(&mut self.ledger, now.instant) {
+            return self.power_is_gone();
+        }
+        while let Some(answer) = self
+            .store
+            .as_mut()
+            .and_then(|store| store.poll_answer(now.instant))
+        {
+            let Some(process) = &mut self.process else { return };
+            match answer {
+                Answer::Buffer(reply) => process.gateway.handle_buffer(reply, now),
+                Answer::Saved { id, result } => process.gateway.handle_saved(id, result, now),
+            }
+            self.settle();
+        }
+    }
+
+    fn wake(&mut self, now: Now) {
+        if let Some(Process { gateway, bus }) = &mut self.process {
+            if bus.poll_timeout().is_some_and(|due| due <= now.instant) {
+                bus.handle_timeout(now.instant);
+            }
+            if gateway.poll_timeout().is_some_and(|due| due <= now.instant) {
+                gateway.handle_timeout(now);
+            }
+        }
+        if self.server.poll_timeout().is_some_and(|due| due <= now.instant) {
+            self.server.handle_timeout(self.server_now());
+        }
+    }
+
+    /// Carries out what the parts want done, until none wants anything more.
+    pub(super) fn settle(&mut self) {
+        let now = self.clock.now();
+        loop {
+            let mut busy = false;
+            while let Some(output) = self
+                .process
+                .as_mut()
+                .and_then(|process| process.gateway.poll_output())
+            {
+                busy = true;
+                self.carry_out(output, now);
+                if self.goes_down_after_output() {
+                    break;
+                }
+            }
+            busy |= self.settle_bus(now);
+            busy |= self.settle_server(now);
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn settle_bus(&mut self, now: Now) -> bool {
+        let mut busy = false;
+        while let Some(event) = self.process.as_mut().and_then(|process| process.bus.poll_event()) {
+            busy = true;
+            self.report(event, now);
+        }
+        while let Some(frame) = self
+            .process
+            .as_mut()
+            .and_then(|process| process.bus.poll_transmit())
+        {
+            busy = true;
+            self.trace.note(self.clock.elapsed(), "bus", &frame);
+            self.line.handle_bytes(&frame, now.instant);
+        }
+        busy
+    }
+
+    fn settle_server(&mut self, now: Now) -> bool {
+        let mut busy = false;
+        while let Some((to, bytes)) = self.server.poll_transmit() {
+            busy = true;
+            self.trace.note(self.clock.elapsed(), "server", &bytes);
+            let from = SERVER;
+            self.network
+                .handle_datagram(Datagram { from, to, bytes }, now.instant);
+        }
+        while let Some(event) = self.server.poll_event() {
+            busy = true;
+            self.note_server_event(event);
+        }
+        busy
+    }
+
+    fn note_server_event(&mut self, event: ServerEvent) {
+        if let ServerEvent::Finished { id, outcome, .. } = &event {
+            self.finished.insert(*id, outcome.clone());
+        }
+        if let (Some((Origin::Send, values)), Some(endpoint), Some(carrier)) =
+            (event.received(), event.endpoint(), self.carrier)
+        {
+            self.ledger.arrive(endpoint, values, carrier);
+        }
+        self.server_events.push((self.clock.elapsed(), event));
+    }
+
+    fn carry_out(&mut self, output: Output, now: Now) {
+        let elapsed = self.clock.elapsed();
+        match output {
+            Output::Transmit { endpoint, datagram } => {
+                self.trace.note(elapsed, "gateway", &datagram);
+                let from = plan::address_of(endpoint);
+                self.message_ids.note(from, &datagram, self.starts, elapsed);
+                let datagram = Datagram {
+                    from,
+                    to: SERVER,
+                    bytes: datagram,
+                };
+                self.network.handle_datagram(datagram, now.instant);
+            }
+            Output::Downlink(downlink) => {
+                if let Some(process) = &mut self.process {
+                    process.bus.handle_downlink(downlink, now.instant);
+                }
+            }
+            Output::Interest {
+                link,
+                point,
+                every_ms,
+            } => {
+                let Link::Modbus { bus, unit } = link;
+                if let Some(process) = self.process.as_mut().filter(|_| *bus == *plan::BUS) {
+                    process.bus.handle_interest(unit, point, every_ms, now.instant);
+                }
+            }
+            Output::Buffer(request) => self.ask_store(Wanted::Buffer(request), now),
+            Output::Save(request) => self.ask_store(Wanted::Save(request), now),
+            Output::Event(event) => {
+                self.trace.note(elapsed, "event", format!("{event:?}").as_bytes());
+                self.events.push((elapsed, event));
+            }
+        }
+    }
+
+    fn ask_store(&mut self, wanted: Wanted, now: Now) {
+        let wish = format!("{wanted:?}");
+        self.trace.note(self.clock.elapsed(), "store", wish.as_bytes());
+        if let Some(store) = &mut self.store {
+            store.ask(wanted, now.instant);
+        }
+    }
+
+    fn report(&mut self, event: modbus::Event, now: Now) {
+        let Some(Process { gateway, bus }) = &mut self.process else {
+            return;
+        };
+        match event {
+            modbus::Event::Uplink(uplink) => gateway.handle_uplink(uplink),
+            modbus::Event::Delivery { id, delivery } => gateway.handle_delivery(id, delivery, now),
+            modbus::Event::Reachability { link, reachability } => {
+                gateway.handle_reachability(&link, reachability, now);
+            }
+            modbus::Event::Reconnect { .. } => {
+                bus.handle_disconnected(now.instant);
+                bus.handle_connected(now.instant);
+            }
+        }
+    }
+
+    /// What the server's clocks say.
+    fn server_now(&self) -> Now {
+        Now {
+            instant: self.clock.now().instant,
+            wall: Some(self.true_wall()),
+        }
+    }
+
+    /// Returns the true time.
+    pub fn true_wall(&self) -> Timestamp {
+        let elapsed_ms = i64::try_from(self.clock.elapsed().as_millis()).expect("no run takes so long");
+        Timestamp::from_unix_ms(START.unix_ms() + elapsed_ms)
+    }
+}

@@ -1,0 +1,377 @@
+//! What became of every reading: given by a device, made durable, arrived at the server, or lost, and why.
+//!
+//! The ledger is told everything that happens in a simulated cabinet and judges it: [`Ledger::faults`] lists what must
+//! not be. It knows a reading by its value, which no other reading has.
+//!
+//! - A reading that was durable arrives, or a gap tells of it.
+//! - One that was not may be lost by a power cut, if it was young enough.
+//! - None arrives that was not given, under another name, or with another time.
+//! - One arrives again only if the acknowledgement of the server never reached the gateway, or if the gateway went down
+//!   before that was durable.
+
+mod buffer;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lwm2m_client::{Path, Timestamp, Value};
+use ucifi_core::EndpointId;
+use ucifi_core::buffer::{Commit, Contents, Gap, Record, Reply, Request};
+
+use buffer::{Changed, ExpectedBuffer};
+
+use crate::limits;
+use crate::server::ReceivedValue;
+
+/// How long a Send may be under way before it is given up: what a time that is told as so many seconds ago may be off.
+const UNDER_WAY: Duration = Duration::from_secs(100);
+
+/// Times go through seconds with a fraction.
+const ROUNDING_MS: i64 = 1;
+
+/// What became of the readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Readings that devices gave while the gateway was on.
+    pub given: u64,
+    /// Those that arrived.
+    pub arrived: u64,
+    /// Arrivals after the first one.
+    pub repeated: u64,
+    /// Those that were only in memory when the gateway went down, and so were lost.
+    pub lost: u64,
+    /// Those that had to go and were told of.
+    pub gone: u64,
+    /// Those that were made durable.
+    pub stored: u64,
+    /// Those that arrived after they had been read from disk by a later start.
+    pub arrived_after_restart: u64,
+}
+
+/// One message of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MessageName {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) id: u16,
+    /// How often the gateway had been started.
+    pub(crate) start: u32,
+}
+
+/// A message with values, as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carrier {
+    pub(crate) message: MessageName,
+    /// When it was sent first.
+    pub(crate) sent: Duration,
+}
+
+/// Where a value came from.
+#[derive(Debug)]
+struct Reading {
+    device: Arc<str>,
+    path: Path,
+    given: Duration,
+    /// What the gateway's clock said.
+    wall: Option<Timestamp>,
+    /// The true time.
+    true_wall: Timestamp,
+    start: u32,
+    was_stored: bool,
+    is_gone: bool,
+    lost_at: Option<Duration>,
+    arrivals: Vec<Carrier>,
+}
+
+/// What is known of all readings.
+#[derive(Debug)]
+pub struct Ledger {
+    readings: BTreeMap<u64, Reading>,
+    /// When the gateway was told that a message had arrived.
+    acknowledged: BTreeMap<MessageName, Duration>,
+    buffer: ExpectedBuffer,
+    unanswered: Option<Commit>,
+    /// When the gateway went down.
+    downs: Vec<Duration>,
+    /// From when on the disk was well.
+    well_since: Option<Duration>,
+    repeated: u64,
+    faults: Vec<String>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            readings: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            buffer: ExpectedBuffer::default(),
+            unanswered: None,
+            downs: Vec::new(),
+            well_since: Some(Duration::ZERO),
+            repeated: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Returns what must not have happened and did.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Returns what became of the readings so far.
+    pub fn totals(&self) -> Totals {
+        let count = |of: &dyn Fn(&Reading) -> bool| self.readings.values().filter(|r| of(r)).count() as u64;
+        let arrived = |reading: &Reading| !reading.arrivals.is_empty();
+        let late = |reading: &Reading| {
+            let first = reading.arrivals.first();
+            first.is_some_and(|first| first.message.start > reading.start)
+        };
+        Totals {
+            given: self.readings.len() as u64,
+            arrived: count(&arrived),
+            repeated: self.repeated,
+            lost: count(&|reading| !arrived(reading) && reading.lost_at.is_some()),
+            gone: count(&|reading| !arrived(reading) && reading.is_gone),
+            stored: count(&|reading| reading.was_stored),
+            arrived_after_restart: count(&late),
+        }
+    }
+
+    /// Checks that everything that was given has arrived, or is known to be lost; says how many are neither.
+    pub fn check_all_arrived(&mut self) -> usize {
+        let open =
+            |reading: &Reading| reading.arrivals.is_empty() && reading.lost_at.is_none() && !reading.is_gone;
+        let missing: Vec<String> = self
+            .readings
+            .iter()
+            .filter(|(_, reading)| open(reading))
+            .map(|(number, reading)| format!("{number} has not arrived: {reading:?}"))
+            .collect();
+        let count = missing.len();
+        missing.into_iter().for_each(|fault| self.fault(fault));
+        count
+    }
+
+    pub(crate) fn fault(&mut self, fault: String) {
+        if self.faults.len() < limits::MAX_FAULTS {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Takes a reading that the gateway was given.
+    pub(crate) fn give(&mut self, number: u64, device: &Arc<str>, path: Path, given: Given) {
+        let reading = Reading {
+            device: Arc::clone(device),
+            path,
+            given: given.at,
+            wall: given.wall,
+            true_wall: given.true_wall,
+            start: given.start,
+            was_stored: false,
+            is_gone: false,
+            lost_at: None,
+            arrivals: Vec::new(),
+        };
+        self.readings.insert(number, reading);
+    }
+
+    /// Takes what came of a request to the buffer, before the gateway is told.
+    pub(crate) fn answer(&mut self, request: &Request, replies: &[Reply]) {
+        for reply in replies {
+            match (request, reply) {
+                (Request::Commit(commit), Reply::Committed { result: Ok(()), .. }) => {
+                    let changed = self.buffer.commit(commit);
+                    self.change(&changed);
+                }
+                (
+                    Request::Load { debt, from, limit },
+                    Reply::Loaded {
+                        result: Ok(loaded), ..
+                    },
+                ) => {
+                    if let Err(fault) = self.buffer.check_loaded(debt, *from, *limit, loaded) {
+                        self.fault(fault);
+                    }
+                }
+                (_, Reply::Gap(gap)) => self.take_gap(gap),
+                (
+                    Request::Commit(_) | Request::Load { .. } | Request::DropOlder { .. },
+                    Reply::Committed { .. } | Reply::Loaded { .. } | Reply::Dropped { .. },
+                ) => {}
+            }
+        }
+    }
+
+    /// Takes the commit that the store was at work on when the gateway went down.
+    pub(crate) fn interrupt(&mut self, commit: &Commit) {
+        self.unanswered = Some(commit.clone());
+    }
+
+    /// Says whether the disk does what it should from now on.
+    pub(crate) fn disk_is_well(&mut self, is_well: bool, at: Duration) {
+        self.well_since = is_well.then_some(at);
+    }
+
+    /// Takes that the gateway went down; what was in its memory longer than `young` should have been durable.
+    pub(crate) fn go_down(&mut self, at: Duration, young: Duration) {
+        self.downs.push(at);
+        let unanswered: Vec<u64> = self
+            .unanswered
+            .iter()
+            .flat_map(|commit| &commit.batches)
+            .flat_map(|batch| batch.records.iter().filter_map(number_of))
+            .collect();
+        let well_since = self.well_since;
+        let mut old = Vec::new();
+        for (number, reading) in &mut self.readings {
+            let is_lost = reading.arrivals.is_empty() && !reading.was_stored && !reading.is_gone;
+            if !is_lost || reading.lost_at.is_some() {
+                continue;
+            }
+            reading.lost_at = Some(at);
+            let since = well_since.map(|well| reading.given.max(well));
+            if since.is_some_and(|since| at > since + young) && !unanswered.contains(number) {
+                old.push(format!(
+                    "{number} was in memory only when the gateway went down at {at:?}: {reading:?}"
+                ));
+            }
+        }
+        old.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    /// Takes what a start has found.
+    pub(crate) fn open(&mut self, contents: &Contents) {
+        contents.gaps.iter().for_each(|gap| self.take_gap(gap));
+        let unanswered = self.unanswered.take();
+        match self.buffer.open(contents, unanswered.as_ref()) {
+            Ok(changed) => {
+                let changed = changed.unwrap_or_default();
+                for number in changed.stored.iter().filter_map(number_of) {
+                    if let Some(reading) = self.readings.get_mut(&number) {
+                        reading.lost_at = None;
+                    }
+                }
+                self.change(&changed);
+            }
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// Takes that the server's acknowledgement of a message reached the gateway.
+    pub(crate) fn acknowledge(&mut self, message: MessageName, at: Duration) {
+        self.acknowledged.entry(message).or_insert(at);
+    }
+
+    /// Takes values that arrived by a Send.
+    pub(crate) fn arrive(&mut self, endpoint: &str, values: &[ReceivedValue], carrier: Carrier) {
+        for value in values.iter().filter(|value| is_scripted(value.path)) {
+            let number = number(&value.value);
+            let fault = match number.and_then(|number| self.readings.get(&number)) {
+                None => Some("was never given".to_owned()),
+                Some(reading) => self.judge(reading, endpoint, value, carrier),
+            };
+            if let Some(why) = fault {
+                self.fault(format!("{endpoint} {value:?} {why}, in {carrier:?}"));
+            }
+            if let Some(reading) = number.and_then(|number| self.readings.get_mut(&number)) {
+                self.repeated += u64::from(!reading.arrivals.is_empty());
+                reading.arrivals.push(carrier);
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        reading: &Reading,
+        endpoint: &str,
+        value: &ReceivedValue,
+        carrier: Carrier,
+    ) -> Option<String> {
+        if !endpoint.ends_with(&*reading.device) || value.path != reading.path {
+            return Some(format!("is another's: {reading:?}"));
+        }
+        if !reading.allows(value.time) {
+            return Some(format!("has another time: {reading:?}"));
+        }
+        let last = reading.arrivals.last()?;
+        let acknowledged = self
+            .acknowledged
+            .get(&last.message)
+            .filter(|at| **at < carrier.sent)?;
+        let forgot = reading.was_stored
+            && self
+                .downs
+                .iter()
+                .any(|down| (*acknowledged..=carrier.sent).contains(down));
+        (!forgot).then(|| format!("was acknowledged at {acknowledged:?}: {reading:?}"))
+    }
+
+    fn change(&mut self, changed: &Changed) {
+        for number in changed.stored.iter().filter_map(number_of) {
+            if let Some(reading) = self.readings.get_mut(&number) {
+                reading.was_stored = true;
+            }
+        }
+        for number in changed.settled.iter().filter_map(number_of) {
+            let unpaid = self
+                .readings
+                .get(&number)
+                .filter(|reading| reading.arrivals.is_empty());
+            if let Some(reading) = unpaid {
+                self.fault(format!("{number} was settled and has not arrived: {reading:?}"));
+            }
+        }
+    }
+
+    fn take_gap(&mut self, gap: &Gap) {
+        match self.buffer.take_gap(gap) {
+            Ok(gone) => {
+                for number in gone.iter().filter_map(number_of) {
+                    if let Some(reading) = self.readings.get_mut(&number) {
+                        reading.is_gone = true;
+                    }
+                }
+            }
+            Err(fault) => self.fault(fault),
+        }
+    }
+}
+
+/// The circumstances of a reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) at: Duration,
+    pub(crate) wall: Option<Timestamp>,
+    pub(crate) true_wall: Timestamp,
+    pub(crate) start: u32,
+}
+
+impl Reading {
+    /// Says whether it may be told with this time.
+    fn allows(&self, time: Option<Timestamp>) -> bool {
+        let Some(time) = time else { return false };
+        let late_ms = |from: Timestamp| time.unix_ms() - from.unix_ms();
+        match self.wall {
+            Some(wall) => late_ms(wall).abs() <= ROUNDING_MS,
+            None => {
+                let most = i64::try_from(UNDER_WAY.as_millis()).expect("a few minutes");
+                (-ROUNDING_MS..=most).contains(&late_ms(self.true_wall))
+            }
+        }
+    }
+}
+
+fn number_of(record: &Record) -> Option<u64> {
+    is_scripted(record.path).then(|| number(&record.value)).flatten()
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_f64().map(|number| number as u64)
+}
+
+/// Says whether it is a resource that scripted devices fill.
+fn is_scripted(path: Path) -> bool {
+    matches!(path, Path::Resource(object, _, resource) if (object.0, resource.0) == (3300, 5700))
+}

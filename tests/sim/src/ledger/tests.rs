@@ -1,0 +1,305 @@
+use lwm2m_client::Path;
+use ucifi_core::buffer::{Batch, Debt, GapReason, Loaded, Moment, Owing, PointClass, Settled, Stream};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const PATH: Path = Path::resource(3300, 2, 5700);
+
+/// Books in which device `a` gave the numbers 1, 2 and 3, one a second.
+fn books() -> Ledger {
+    let mut ledger = Ledger::new();
+    for number in 1..=3 {
+        let given = Given {
+            at: SECOND * number,
+            wall: Some(wall(number)),
+            true_wall: wall(number),
+            start: 1,
+        };
+        ledger.give(number.into(), &"a".into(), PATH, given);
+    }
+    ledger
+}
+
+fn wall(number: u32) -> Timestamp {
+    Timestamp::from_unix_ms(1_000_000 + 1_000 * i64::from(number))
+}
+
+fn arrive(ledger: &mut Ledger, number: u32, message: u16, sent: u64) {
+    let value = ReceivedValue {
+        path: PATH,
+        value: Value::Float(number.into()),
+        time: Some(wall(number)),
+    };
+    ledger.arrive("cab-17-a", &[value], carrier(message, sent));
+}
+
+fn carrier(message: u16, sent: u64) -> Carrier {
+    Carrier {
+        message: name(message),
+        sent: SECOND * u32::try_from(sent).unwrap(),
+    }
+}
+
+fn name(id: u16) -> MessageName {
+    MessageName {
+        endpoint: EndpointId(1),
+        id,
+        start: 1,
+    }
+}
+
+fn debt() -> Debt {
+    Debt {
+        account: "city".into(),
+        stream: Stream {
+            device: "a".into(),
+            class: PointClass::Measurement,
+        },
+    }
+}
+
+fn record(number: u32) -> Record {
+    Record {
+        seq: number.into(),
+        path: PATH,
+        value: Value::Float(number.into()),
+        moment: Moment::Wall(wall(number)),
+    }
+}
+
+fn commit(numbers: &[u32], settled: &[u32]) -> Request {
+    let batch = Batch {
+        stream: debt().stream,
+        accounts: vec!["city".into()],
+        records: numbers.iter().copied().map(record).collect(),
+    };
+    let settled = Settled {
+        debt: debt(),
+        seqs: settled
+            .iter()
+            .map(|number| u64::from(*number)..=u64::from(*number))
+            .collect(),
+    };
+    Request::Commit(Commit {
+        id: 1,
+        next_seq: 4,
+        batches: vec![batch],
+        settled: vec![settled],
+        ..Commit::default()
+    })
+}
+
+fn durable(ledger: &mut Ledger, numbers: &[u32], settled: &[u32]) {
+    let reply = Reply::Committed {
+        id: 1,
+        result: Ok(()),
+    };
+    ledger.answer(&commit(numbers, settled), &[reply]);
+}
+
+fn contents(count: u64, first: u64) -> Contents {
+    let owing = Owing {
+        debt: debt(),
+        count,
+        first,
+        oldest: None,
+    };
+    Contents {
+        boot: 1,
+        next_seq: 4,
+        debts: vec![owing],
+        gaps: Vec::new(),
+    }
+}
+
+fn gap(count: u64, seqs: std::ops::RangeInclusive<u64>) -> Gap {
+    Gap {
+        debt: debt(),
+        count,
+        seqs,
+        times: None,
+        reason: GapReason::Bound,
+    }
+}
+
+#[track_caller]
+fn has_fault(ledger: &Ledger, word: &str) {
+    let faults = ledger.faults();
+    assert!(
+        faults.len() == 1 && faults[0].contains(word),
+        "{word:?} in {faults:?}"
+    );
+}
+
+#[test]
+fn what_arrives_as_it_was_given_is_right() {
+    let mut ledger = books();
+    (1..=3).for_each(|number| arrive(&mut ledger, number, number as u16, 10));
+    assert_eq!(ledger.check_all_arrived(), 0);
+    assert_eq!((ledger.faults(), ledger.totals().arrived), (&[] as &[String], 3));
+}
+
+#[test]
+fn what_is_invented_another_s_or_of_another_time_is_not() {
+    let cases: [(&str, f64, Path, i64, &str); 4] = [
+        ("cab-17-a", 9.0, PATH, 0, "never given"),
+        ("cab-17-b", 1.0, PATH, 0, "another's"),
+        ("cab-17-a", 1.0, Path::resource(3300, 0, 5700), 0, "another's"),
+        ("cab-17-a", 1.0, PATH, 2, "another time"),
+    ];
+    for (endpoint, number, path, late_ms, word) in cases {
+        let mut ledger = books();
+        let value = ReceivedValue {
+            path,
+            value: Value::Float(number),
+            time: Some(Timestamp::from_unix_ms(wall(1).unix_ms() + late_ms)),
+        };
+        ledger.arrive(endpoint, &[value], carrier(1, 2));
+        has_fault(&ledger, word);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_not_to_come_again() {
+    let mut ledger = books();
+    arrive(&mut ledger, 1, 1, 10);
+    arrive(&mut ledger, 1, 2, 20);
+    assert_eq!(
+        (ledger.faults().len(), ledger.totals().repeated),
+        (0, 1),
+        "the first was not"
+    );
+    ledger.acknowledge(name(2), SECOND * 21);
+    arrive(&mut ledger, 1, 3, 30);
+    has_fault(&ledger, "was acknowledged");
+}
+
+#[test]
+fn after_a_restart_what_was_stored_may_come_again_and_nothing_else() {
+    for (stored, faults) in [(vec![1], 0), (vec![2], 1)] {
+        let mut ledger = books();
+        durable(&mut ledger, &stored, &[]);
+        arrive(&mut ledger, 1, 1, 10);
+        ledger.acknowledge(name(1), SECOND * 10);
+        ledger.go_down(SECOND * 15, SECOND * 60);
+        arrive(&mut ledger, 1, 2, 20);
+        assert_eq!(ledger.faults().len(), faults, "{stored:?}");
+    }
+}
+
+#[test]
+fn what_was_in_memory_only_may_be_lost_while_it_is_young() {
+    let mut ledger = books();
+    ledger.go_down(SECOND * 6, SECOND * 5);
+    assert_eq!(
+        (
+            ledger.faults().len(),
+            ledger.check_all_arrived(),
+            ledger.totals().lost
+        ),
+        (0, 0, 3)
+    );
+    let mut ledger = books();
+    ledger.go_down(SECOND * 7, SECOND * 5);
+    has_fault(&ledger, "in memory only");
+    let mut ledger = books();
+    ledger.disk_is_well(false, SECOND);
+    ledger.go_down(SECOND * 60, SECOND * 5);
+    assert_eq!(ledger.faults().len(), 0, "a disk that fails excuses it");
+}
+
+#[test]
+fn what_was_durable_must_be_there_after_a_restart_and_arrive() {
+    let mut ledger = books();
+    durable(&mut ledger, &[1, 2, 3], &[]);
+    ledger.go_down(SECOND * 60, SECOND * 5);
+    ledger.open(&contents(3, 1));
+    assert_eq!(ledger.faults().len(), 0);
+    assert_eq!(ledger.check_all_arrived(), 3);
+    let mut ledger = books();
+    durable(&mut ledger, &[1, 2, 3], &[]);
+    ledger.open(&contents(2, 2));
+    has_fault(&ledger, "was durable");
+}
+
+#[test]
+fn of_a_commit_that_was_never_answered_all_or_nothing_is_there() {
+    for (found, faults) in [((1, 1), 0), ((3, 1), 0), ((2, 1), 1)] {
+        let mut ledger = books();
+        durable(&mut ledger, &[1], &[]);
+        let Request::Commit(interrupted) = commit(&[2, 3], &[]) else {
+            unreachable!("it is a commit");
+        };
+        ledger.interrupt(&interrupted);
+        ledger.go_down(SECOND * 6, SECOND * 5);
+        ledger.open(&contents(found.0, found.1));
+        assert_eq!(ledger.faults().len(), faults, "{found:?}");
+        let missing = ledger.check_all_arrived();
+        assert_eq!(
+            missing,
+            if found.0 == 3 { 3 } else { 1 },
+            "the others were in memory only"
+        );
+    }
+}
+
+#[test]
+fn what_is_settled_must_have_arrived() {
+    let mut ledger = books();
+    durable(&mut ledger, &[1, 2], &[]);
+    arrive(&mut ledger, 1, 1, 10);
+    durable(&mut ledger, &[], &[1]);
+    assert_eq!(ledger.faults().len(), 0);
+    durable(&mut ledger, &[], &[2]);
+    has_fault(&ledger, "was settled");
+}
+
+#[test]
+fn a_gap_says_exactly_what_is_gone() {
+    let mut ledger = books();
+    durable(&mut ledger, &[1, 2, 3], &[]);
+    ledger.answer(&commit(&[], &[]), &[Reply::Gap(gap(2, 1..=2))]);
+    assert_eq!((ledger.faults().len(), ledger.totals().gone), (0, 2));
+    assert_eq!(ledger.check_all_arrived(), 1, "the third is still owed");
+    for wrong in [gap(1, 1..=2), gap(2, 1..=3), gap(4, 1..=4), gap(1, 7..=7)] {
+        let mut ledger = books();
+        durable(&mut ledger, &[1, 2, 3], &[]);
+        ledger.answer(&commit(&[], &[]), &[Reply::Gap(wrong)]);
+        has_fault(&ledger, "were owed");
+    }
+}
+
+#[test]
+fn the_buffer_gives_the_first_readings_that_are_owed() {
+    let loaded = |number: u32| Loaded {
+        seq: number.into(),
+        path: PATH,
+        value: Value::Float(number.into()),
+        moment: Moment::Wall(wall(number)),
+        is_estimated: false,
+    };
+    for (given, faults) in [(vec![1, 2], 0), (vec![1], 1), (vec![1, 3], 1), (vec![1, 2, 3], 1)] {
+        let mut ledger = books();
+        durable(&mut ledger, &[1, 2, 3], &[]);
+        let request = Request::Load {
+            debt: debt(),
+            from: 0,
+            limit: 2,
+        };
+        let reply = Reply::Loaded {
+            debt: debt(),
+            from: 0,
+            result: Ok(given.iter().copied().map(loaded).collect()),
+        };
+        ledger.answer(&request, &[reply]);
+        assert_eq!(ledger.faults().len(), faults, "{given:?}");
+    }
+}
+
+#[test]
+fn no_more_faults_are_told_than_the_bound_allows() {
+    let mut ledger = Ledger::new();
+    (0..100).for_each(|number| arrive(&mut ledger, number, 1, 1));
+    assert_eq!(ledger.faults().len(), limits::MAX_FAULTS);
+}

@@ -48,6 +48,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         device: Option<String>,
     },
+    /// Forget the readings in the buffer that were measured before a time.
+    #[serde(rename = "drop-older")]
+    DropOlder {
+        /// The time, in milliseconds since 1970.
+        before_unix_ms: i64,
+        /// The server that they are owed to; none is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
 }
 
 /// What the gateway replies.
@@ -130,6 +139,17 @@ mod tests {
                 target: None
             })
         );
+    }
+
+    #[test]
+    fn a_command_of_two_words_is_written_with_a_hyphen() {
+        let request = Request::DropOlder {
+            before_unix_ms: -1,
+            server: Some("city".to_owned()),
+        };
+        let line = r#"{"command":"drop-older","before_unix_ms":-1,"server":"city"}"#;
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(read(line), Some(request));
     }
 
     #[test]

@@ -38,9 +38,15 @@ pub(super) fn answer(engine: &mut Engine, call: Call) {
             Err(problem) => Err(problem),
         },
         Request::Deregister { device } => deregister(engine, device.as_deref()),
+        Request::DropOlder { .. } => Err(no_buffer()),
     };
     // Who asked may have gone away.
     reply.send(answered.map_or_else(Reply::Error, Reply::Ok)).ok();
+}
+
+fn no_buffer() -> Problem {
+    let message = "this gateway keeps its buffer in memory only";
+    Problem::new(ProblemKind::Refused, message)
 }
 
 /// The buses tell their counters by themselves, so this reply is put together beside the event loop.

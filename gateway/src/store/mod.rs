@@ -2,8 +2,10 @@
 
 mod files;
 mod folder;
+mod log;
 mod state;
 
 pub use files::FileDisk;
 pub use folder::{FolderError, FolderLock};
+pub use log::{buffer_folder, log_options};
 pub use state::State;

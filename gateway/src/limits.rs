@@ -54,3 +54,9 @@ pub const STATE_NAME_BYTES: usize = 512;
 
 /// Damaged databases of the state that are kept for whoever wants to know what happened.
 pub const DAMAGED_DATABASES: u32 = 2;
+
+/// Orders that wait for the thread that writes to disk; what does not fit waits with whoever orders, who bounds it.
+pub const STORE_ORDERS: usize = 64;
+
+/// Answers of that thread that wait for the event loop; a full queue lets the thread wait.
+pub const STORE_ANSWERS: usize = 64;

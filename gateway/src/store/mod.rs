@@ -1,11 +1,219 @@
 //! What outlives the gateway: the readings that servers have not taken yet, and its state.
+//!
+//! A thread of its own carries out what is asked, strictly in order, and answers in that order, so that nobody else ever
+//! waits for a disk. What cannot be written is told as such, and tried again by whoever asked and by the thread itself:
+//! a disk that is full or broken costs durability, and never the live traffic.
+//!
+//! ```text
+//!  state_dir/
+//!    lock         held by the process that uses the folder, with its number
+//!    state/       sled's database; state.bad-1 …: damaged ones
+//!    snapshot     a copy of the state; snapshot.1: the one before
+//!    reserve      space that is given up first when the disk is full
+//!    buffer/      the segments of the log of readings
+//! ```
 
 mod files;
 mod folder;
 mod log;
 mod state;
+mod worker;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::mpsc;
+use ucifi_core::buffer::{Options, Reply, Request, Statistics};
+use ucifi_core::state::{Kept, SaveRequest};
 
 pub use files::FileDisk;
 pub use folder::{FolderError, FolderLock};
 pub use log::{buffer_folder, log_options};
 pub use state::State;
+
+use crate::limits::{STORE_ANSWERS, STORE_ORDERS};
+use worker::Worker;
+
+/// Who wants something saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The core.
+    Core,
+    /// Whoever allots local ports.
+    Ports,
+}
+
+/// What became of something that was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Of a request for the buffer; one request may have several.
+    Buffer(Reply),
+    /// Of something to be saved.
+    Saved {
+        /// Who wanted it.
+        origin: Origin,
+        /// The number of the request.
+        id: u64,
+        /// Whether it is durable, or why not.
+        result: Result<(), String>,
+    },
+    /// What is kept, as a new gateway is to be told.
+    Kept(Box<Kept>),
+    /// The buffer could not be opened before and can be now: what is in it is known to whoever asks
+    /// [`Store::restart`].
+    BufferOpened,
+}
+
+/// How well things are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why the buffer cannot be read or written, where it cannot.
+    pub buffer_failure: Option<String>,
+    /// Why the state cannot be written, where it cannot.
+    pub state_failure: Option<String>,
+    /// What the buffer holds; none while it is not open.
+    pub statistics: Option<Statistics>,
+}
+
+/// Where it can be asked how well things are kept.
+#[derive(Clone, Debug, Default)]
+pub struct HealthWatch(Arc<Mutex<Health>>);
+
+impl HealthWatch {
+    /// Returns how it is.
+    pub fn now(&self) -> Health {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, health: Health) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+}
+
+/// Why nothing can be kept in a folder at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// There is no thread to be had.
+    #[error("cannot start the thread that writes to disk: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The thread that keeps things, seen from the event loop.
+#[derive(Debug)]
+pub struct Store {
+    orders: SyncSender<Order>,
+    /// What the thread has no room for yet: whoever asks bounds what it has asked and got no answer to.
+    waiting: VecDeque<Order>,
+    answers: mpsc::Receiver<Answer>,
+    health: HealthWatch,
+    thread: JoinHandle<()>,
+}
+
+/// What the thread is to do.
+#[derive(Debug)]
+enum Order {
+    Buffer(Request),
+    Save { origin: Origin, request: SaveRequest },
+    Restart(Options),
+}
+
+impl Store {
+    /// Opens what is kept in a folder, which this process alone may then use; makes the folder where it is missing.
+    ///
+    /// # Errors
+    /// When another process uses the folder, or it cannot be written to. A damaged or failing disk is no error.
+    pub fn open(state_dir: &Path, options: Options) -> Result<(Self, Kept), StoreError> {
+        let lock = FolderLock::take(state_dir)?;
+        let health = HealthWatch::default();
+        let (worker, kept) = Worker::open(state_dir, options, health.clone());
+        let (orders, ordered) = sync_channel(STORE_ORDERS);
+        let (answer, answers) = mpsc::channel(STORE_ANSWERS);
+        let work = move || {
+            worker.run(&ordered, &answer);
+            // Nobody else may write before this thread has.
+            drop(lock);
+        };
+        let thread = Builder::new()
+            .name("store".to_owned())
+            .spawn(work)
+            .map_err(StoreError::Thread)?;
+        let waiting = VecDeque::new();
+        let store = Self {
+            orders,
+            waiting,
+            answers,
+            health,
+            thread,
+        };
+        Ok((store, kept))
+    }
+
+    /// Asks something of the buffer.
+    pub fn buffer(&mut self, request: Request) {
+        self.order(Order::Buffer(request));
+    }
+
+    /// Has something made durable.
+    pub fn save(&mut self, origin: Origin, request: SaveRequest) {
+        self.order(Order::Save { origin, request });
+    }
+
+    /// Returns the next answer; none when the thread has ended, which it only does badly. Nothing is lost when this is
+    /// dropped before it is ready.
+    pub async fn next(&mut self) -> Option<Answer> {
+        self.hand_over();
+        self.answers.recv().await
+    }
+
+    /// Says where it can be asked how well things are kept.
+    pub fn health(&self) -> HealthWatch {
+        self.health.clone()
+    }
+
+    /// Reads what is kept again, for a new gateway with other options; answers to the old one are dropped. None when
+    /// the thread has ended.
+    pub async fn restart(&mut self, options: Options) -> Option<Kept> {
+        self.order(Order::Restart(options));
+        loop {
+            match self.next().await? {
+                Answer::Kept(kept) => return Some(*kept),
+                Answer::Buffer(_) | Answer::Saved { .. } | Answer::BufferOpened => {}
+            }
+        }
+    }
+
+    /// Closes what is kept, when everything asked for is done. Says whether the thread ended well.
+    pub async fn close(mut self) -> bool {
+        while !self.waiting.is_empty() && self.next().await.is_some() {}
+        drop(self.orders);
+        while self.answers.recv().await.is_some() {}
+        let thread = self.thread;
+        let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+        joined.unwrap_or(false)
+    }
+
+    fn order(&mut self, order: Order) {
+        self.waiting.push_back(order);
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        while let Some(order) = self.waiting.pop_front() {
+            match self.orders.try_send(order) {
+                Ok(()) => {}
+                Err(TrySendError::Full(order)) => return self.waiting.push_front(order),
+                // The end of the answers tells that the thread has ended.
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

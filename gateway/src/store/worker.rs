@@ -1,0 +1,227 @@
+//! The thread that keeps things: it owns the log of readings and the state, and does one thing after the other.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tracing::{error, info};
+use ucifi_core::buffer::{Contents, DiskError, Log, Options, Reply, Request};
+use ucifi_core::state::Kept;
+
+use super::{Answer, FileDisk, Health, HealthWatch, Order, State, buffer_folder};
+
+/// The pause before a buffer that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// More readings than a gateway ever takes.
+const FAR_AHEAD: u64 = 1 << 48;
+
+/// More readings than a gateway takes in a millisecond.
+const READINGS_PER_MS: u64 = 16;
+
+pub(super) struct Worker {
+    folder: PathBuf,
+    options: Options,
+    state: State,
+    buffer: Buffer,
+    /// Why the last commit failed, where it did.
+    commit_failure: Option<DiskError>,
+    health: HealthWatch,
+}
+
+/// The log of readings.
+enum Buffer {
+    Open(Box<Log<FileDisk>>),
+    /// It cannot be read, let alone written.
+    Closed {
+        reason: String,
+        retry_at: Instant,
+    },
+}
+
+impl Worker {
+    /// Opens what is kept in a folder, as far as it can be opened.
+    pub(super) fn open(state_dir: &Path, options: Options, health: HealthWatch) -> (Self, Kept) {
+        let now = Instant::now();
+        let state = State::open(state_dir, now);
+        let folder = buffer_folder(state_dir);
+        let (buffer, contents) = open_buffer(&folder, &options, now);
+        let worker = Self {
+            folder,
+            options,
+            state,
+            buffer,
+            commit_failure: None,
+            health,
+        };
+        worker.tell_health();
+        let saved = worker.state.saved();
+        (worker, Kept { saved, contents })
+    }
+
+    /// Works until nobody is left who could ask for anything.
+    pub(super) fn run(mut self, orders: &Receiver<Order>, answers: &mpsc::Sender<Answer>) {
+        // Who asked may have gone away: what was asked is done all the same.
+        let answer = |answer| {
+            answers.blocking_send(answer).ok();
+        };
+        loop {
+            let wait = self.poll_timeout().saturating_duration_since(Instant::now());
+            match orders.recv_timeout(wait) {
+                Ok(order) => self.handle(order, answer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.handle_timeout(answer);
+            self.tell_health();
+        }
+        self.state.close(Instant::now());
+    }
+
+    fn handle(&mut self, order: Order, answer: impl Fn(Answer)) {
+        match order {
+            Order::Buffer(request) => {
+                for reply in self.carry_out(request) {
+                    if let Reply::Committed { result, .. } = &reply {
+                        self.commit_failure = result.clone().err();
+                    }
+                    answer(Answer::Buffer(reply));
+                }
+            }
+            Order::Save { origin, request } => {
+                let result = self.state.apply(&request.changes, Instant::now());
+                let id = request.id;
+                answer(Answer::Saved { origin, id, result });
+            }
+            Order::Restart(options) => {
+                self.options = options;
+                answer(Answer::Kept(Box::new(self.restart())));
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, answer: impl Fn(Answer)) {
+        let now = Instant::now();
+        self.state.handle_timeout(now);
+        self.retry_buffer(now, answer);
+    }
+
+    /// Opens a buffer that could not be opened before. Whoever hears of it asks for what is in it; until then it takes
+    /// what there is in memory, whose numbers are beyond all that it can hold.
+    fn retry_buffer(&mut self, now: Instant, answer: impl Fn(Answer)) {
+        let Buffer::Closed { retry_at, .. } = &mut self.buffer else {
+            return;
+        };
+        if now < *retry_at {
+            return;
+        }
+        *retry_at = now + RETRY;
+        if let Ok((log, _)) = open_log(&self.folder, &self.options) {
+            info!("the buffer can be opened again");
+            self.buffer = Buffer::Open(Box::new(log));
+            answer(Answer::BufferOpened);
+        }
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let state = self.state.poll_timeout();
+        match &self.buffer {
+            Buffer::Open(_) => state,
+            Buffer::Closed { retry_at, .. } => state.min(*retry_at),
+        }
+    }
+
+    fn carry_out(&mut self, request: Request) -> Vec<Reply> {
+        let reason = match &mut self.buffer {
+            Buffer::Open(log) => return log.handle(request),
+            Buffer::Closed { reason, .. } => reason.clone(),
+        };
+        let failed = DiskError::Failed(reason);
+        vec![match request {
+            Request::Commit(commit) => Reply::Committed {
+                id: commit.id,
+                result: Err(failed),
+            },
+            Request::Load { debt, from, .. } => Reply::Loaded {
+                debt,
+                from,
+                result: Err(failed),
+            },
+            Request::DropOlder { .. } => Reply::Dropped { count: 0 },
+        }]
+    }
+
+    /// Opens the buffer again: that tells what is in it, as at a start.
+    fn restart(&mut self) -> Kept {
+        let now = Instant::now();
+        // Two must not have the files open at once.
+        self.buffer = Buffer::Closed {
+            reason: String::new(),
+            retry_at: now,
+        };
+        let (buffer, contents) = open_buffer(&self.folder, &self.options, now);
+        self.buffer = buffer;
+        self.commit_failure = None;
+        let saved = self.state.saved();
+        Kept { saved, contents }
+    }
+
+    fn tell_health(&self) {
+        let failure = self.commit_failure.as_ref().map(ToString::to_string);
+        let (buffer_failure, statistics) = match &self.buffer {
+            Buffer::Open(log) => (failure, Some(log.statistics())),
+            Buffer::Closed { reason, .. } => (Some(reason.clone()), None),
+        };
+        self.health.set(Health {
+            buffer_failure,
+            state_failure: self.state.failure().map(str::to_owned),
+            statistics,
+        });
+    }
+}
+
+fn open_buffer(folder: &Path, options: &Options, now: Instant) -> (Buffer, Contents) {
+    match open_log(folder, options) {
+        Ok((log, contents)) => (Buffer::Open(Box::new(log)), contents),
+        Err(reason) => {
+            error!(
+                reason,
+                "the buffer cannot be opened: readings wait in memory only, and are lost at a restart"
+            );
+            let retry_at = now + RETRY;
+            (Buffer::Closed { reason, retry_at }, unknown())
+        }
+    }
+}
+
+fn open_log(folder: &Path, options: &Options) -> Result<(Log<FileDisk>, Contents), String> {
+    let disk = FileDisk::open(folder).map_err(|error| error.to_string())?;
+    Log::open(disk, options.clone()).map_err(|error| error.to_string())
+}
+
+/// Returns what is told of a buffer that cannot be read: the numbers of new readings are beyond all that were ever
+/// given, so that they stay apart when it can be read after all.
+fn unknown() -> Contents {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ms = u64::try_from(since_1970.as_millis()).unwrap_or_default();
+    Contents {
+        next_seq: FAR_AHEAD.saturating_add(ms.saturating_mul(READINGS_PER_MS)),
+        ..Contents::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_that_are_numbered_without_the_buffer_are_beyond_all_others() {
+        let day = 86_400 * 1_000 * READINGS_PER_MS;
+        assert!(
+            unknown().next_seq > FAR_AHEAD + 19_000 * day,
+            "the days since 1970"
+        );
+        assert!(unknown().next_seq < u64::MAX / 2);
+    }
+}

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use ucifi_core::buffer::{Disk, DiskError};
 
@@ -213,6 +213,11 @@ impl OpenFiles {
 
 /// Allots the blocks, which tells a full disk before anything is written, then writes them.
 fn fill(file: &mut File, len: u64) -> io::Result<()> {
+    // Asked first: an attempt that must fail takes all the space for a moment, also from others.
+    let disk = fstatvfs(&*file)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < len {
+        return Err(ErrorKind::StorageFull.into());
+    }
     match fallocate(&*file, FallocateFlags::empty(), 0, len) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),

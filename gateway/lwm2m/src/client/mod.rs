@@ -176,6 +176,7 @@ impl Client {
     pub fn start(&mut self, objects: &dyn Objects, now: Instant) {
         if self.registration.start() {
             self.server.set_version(self.registration.version());
+            self.registration.set_objects(self.object_list(objects));
         }
         self.progress(objects, now);
     }
@@ -313,6 +314,9 @@ impl Client {
             self.endpoint.has_events().then_some(self.now),
             self.endpoint.poll_timeout(),
             self.registration.poll_timeout(self.now),
+            self.endpoint
+                .reservation_settles_at()
+                .filter(|_| self.config.reserves_message_ids && !self.asked_for_reservation),
             observations,
             operations,
         ];

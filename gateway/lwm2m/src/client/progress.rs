@@ -217,7 +217,7 @@ impl Client {
         }
     }
 
-    fn object_list(&self, objects: &dyn Objects) -> String {
+    pub(super) fn object_list(&self, objects: &dyn Objects) -> String {
         object_list(View::new(objects, &self.server), self.registration.version())
     }
 

@@ -61,9 +61,8 @@ impl Client {
         let Some(counters) = saved.0.counters else { return };
         self.observations.handle_reserved(counters.sequence_end);
         self.endpoint.handle_reserved(&counters.ids(), now);
-        if !self.is_reservation_due() {
-            self.asked_for_reservation = false;
-        }
+        // Asked again where this was too little.
+        self.asked_for_reservation = false;
     }
 
     fn take_over(&mut self, content: &Content, now: Instant) {
@@ -85,7 +84,7 @@ impl Client {
     }
 
     fn is_reservation_due(&self) -> bool {
-        self.endpoint.is_reservation_due() || self.observations.is_reservation_due()
+        self.endpoint.is_reservation_due(self.now) || self.observations.is_reservation_due()
     }
 
     /// Asks for more numbers in time, once for each block.

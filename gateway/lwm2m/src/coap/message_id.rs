@@ -16,6 +16,8 @@ const BURST: u32 = 4_300;
 const SUSTAINED: u32 = 61_200;
 /// Ids that are reserved at once.
 const BLOCK: u64 = 2_048;
+/// Ids unpaid with which a restart need not wait, whatever it skips.
+const SETTLED: u32 = 1_000;
 /// How much slower ids are given out in the first EXCHANGE_LIFETIME after a jump: the ids of that time reach less
 /// than half the space, so they do not meet those from before.
 const SLOWER_AFTER_JUMP: u32 = 4;
@@ -68,6 +70,8 @@ pub(super) struct MessageIds {
     /// When the ids taken so far would have been used up at the sustained rate.
     paid_until: Option<Instant>,
     slow_until: Option<Instant>,
+    /// What a restart would take as used just now.
+    durable_recent: u32,
 }
 
 impl MessageIds {
@@ -77,6 +81,7 @@ impl MessageIds {
             interval: interval(exchange_lifetime),
             paid_until: None,
             slow_until: None,
+            durable_recent: 0,
         }
     }
 
@@ -90,6 +95,7 @@ impl MessageIds {
             interval,
             paid_until: Some(now + interval * recent),
             slow_until: reserved.jumped.then_some(now + exchange_lifetime),
+            durable_recent: recent,
         }
     }
 
@@ -116,11 +122,19 @@ impl MessageIds {
     /// Takes that ids are reserved.
     pub(super) fn confirm(&mut self, reserved: &ReservedIds) {
         self.numbers.confirm(reserved.end);
+        self.durable_recent = reserved.recent;
     }
 
-    /// Says whether ids are to be reserved soon.
-    pub(super) fn is_reservation_due(&self) -> bool {
-        self.numbers.is_due()
+    /// Says whether ids are to be reserved soon, or what is durable would make a restart wait for nothing.
+    pub(super) fn is_reservation_due(&self, now: Instant) -> bool {
+        self.numbers.is_due() || self.settles_at().is_some_and(|at| at <= now)
+    }
+
+    /// Returns when so much is paid of what counted as used at the last restart that the next one need not wait for
+    /// it, provided that this is made durable.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        let paid_until = self.paid_until.filter(|_| self.durable_recent > BURST)?;
+        paid_until.checked_sub(self.interval * SETTLED)
     }
 
     /// Returns the next id, none while all are taken or none is reserved.
@@ -158,6 +172,8 @@ fn interval(exchange_lifetime: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::coap::tests::start;
 
@@ -175,6 +191,140 @@ mod tests {
             }
             now = ids.available_at().unwrap().max(now + Duration::from_millis(1));
         }
+    }
+
+    /// What a client and its store do: ids are wanted at some rate, blocks are saved with some delay, and now and
+    /// then all is lost but what was saved.
+    struct Flow {
+        ids: MessageIds,
+        durable: ReservedIds,
+        /// What the store is writing, and when it has it.
+        saving: Option<(ReservedIds, Instant)>,
+        last_use: Vec<Option<Instant>>,
+        now: Instant,
+        used: u32,
+    }
+
+    const LIFETIME: Duration = Duration::from_secs(247);
+
+    impl Flow {
+        fn new(first: u16) -> Self {
+            let durable = ReservedIds::starting_at(first);
+            Self {
+                ids: MessageIds::resume(durable, LIFETIME, start()),
+                durable,
+                saving: None,
+                last_use: vec![None; 65_536],
+                now: start(),
+                used: 0,
+            }
+        }
+
+        /// Runs for a while with a message each `every_us`; says which id came again too soon.
+        fn run(&mut self, (every_us, ms): (u64, u64), save_ms: u64) -> Result<(), u16> {
+            let end = self.now + Duration::from_millis(ms);
+            while self.now < end {
+                self.store(save_ms);
+                if let Some(id) = self.ids.take(self.now) {
+                    self.used += 1;
+                    let before = self.last_use[usize::from(id)].replace(self.now);
+                    if before.is_some_and(|at| self.now - at < LIFETIME) {
+                        return Err(id);
+                    }
+                }
+                self.now += Duration::from_micros(every_us);
+            }
+            Ok(())
+        }
+
+        fn store(&mut self, save_ms: u64) {
+            if let Some((saved, _)) = self.saving.take_if(|(_, done)| *done <= self.now) {
+                self.durable = saved;
+                self.ids.confirm(&saved);
+            }
+            if self.saving.is_none() && self.ids.is_reservation_due(self.now) {
+                let done = self.now + Duration::from_millis(save_ms);
+                self.saving = Some((self.ids.reserved(self.now), done));
+            }
+        }
+
+        /// Loses all but what is durable; what was being written may be or not.
+        fn crash(&mut self, written: bool, down_ms: u64) {
+            if let Some((saving, _)) = self.saving.take().filter(|_| written) {
+                self.durable = saving;
+            }
+            self.now += Duration::from_millis(down_ms);
+            self.ids = MessageIds::resume(self.durable, LIFETIME, self.now);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn no_id_comes_again_within_the_exchange_lifetime_whenever_it_crashes(
+            first in any::<u16>(),
+            save_ms in prop::sample::select(vec![0u64, 10, 1_000]),
+            lives in prop::collection::vec(
+                (
+                    prop::sample::select(vec![500u64, 3_700, 4_100, 20_000, 1_000_000]),
+                    1u64..200_000,
+                    any::<bool>(),
+                    prop::sample::select(vec![1u64, 100, 5_000, 300_000]),
+                ),
+                1..8,
+            ),
+        ) {
+            let mut flow = Flow::new(first);
+            for (every_us, ms, written, down_ms) in lives {
+                prop_assert_eq!(flow.run((every_us, ms), save_ms), Ok(()));
+                flow.crash(written, down_ms);
+            }
+        }
+
+        #[test]
+        fn no_id_comes_again_after_a_loss_at_moderate_rates(
+            every_us in 25_000u64..1_000_000,
+            age_ms in 1u64..600_000,
+            after_us in prop::sample::select(vec![500u64, 5_000, 100_000]),
+        ) {
+            let mut flow = Flow::new(0);
+            prop_assert_eq!(flow.run((every_us, 300_000), 10), Ok(()));
+            let copy = flow.durable;
+            prop_assert_eq!(flow.run((every_us, age_ms), 10), Ok(()));
+            flow.durable = copy.after_loss();
+            flow.crash(false, 1);
+            prop_assert_eq!(flow.run((after_us, 600_000), 10), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_restart_at_a_moderate_rate_need_not_wait() {
+        let mut flow = Flow::new(7);
+        for _ in 0..20 {
+            assert_eq!(flow.run((100_000, 60_000), 10), Ok(()));
+            flow.crash(true, 1_000);
+            flow.store(0);
+            flow.store(0);
+            assert!(flow.ids.take(flow.now).is_some());
+        }
+    }
+
+    #[test]
+    fn a_crash_at_the_highest_rate_costs_the_time_of_the_ids_it_skips() {
+        let mut flow = Flow::new(7);
+        assert_eq!(flow.run((500, 60_000), 10), Ok(()));
+        flow.crash(true, 1);
+        let used = flow.used;
+        let begin = flow.now;
+        while flow.used == used {
+            assert_eq!(flow.run((1_000, 100), 10), Ok(()));
+        }
+        assert!(
+            flow.now - begin < Duration::from_secs(15),
+            "{:?}",
+            flow.now - begin
+        );
     }
 
     #[test]

@@ -353,10 +353,10 @@ impl Observations {
             .by_token
             .values()
             .filter_map(|o| o.poll_timeout(self.owing, live));
-        let under_way = self.under_way.values().filter_map(|flight| {
-            matches!(flight.carries, Carries::Fired(_)).then(|| flight.since + limits::OWED_AFTER)
-        });
-        observations.chain(under_way).min()
+        let flights = self.under_way.values();
+        let fired = flights.filter(|flight| matches!(flight.carries, Carries::Fired(_)));
+        let owed = fired.map(|flight| flight.since + limits::OWED_AFTER);
+        observations.chain(owed).min()
     }
 }
 

@@ -8,9 +8,11 @@ mod exchange;
 mod hostile;
 mod management;
 mod observe;
+mod owed;
 mod peer;
 mod read;
 mod registration;
+mod restart;
 mod send;
 mod server_object;
 

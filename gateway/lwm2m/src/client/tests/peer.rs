@@ -6,7 +6,7 @@ use coap_lite::{CoapOption, MessageType, Packet};
 
 use super::device::Device;
 use super::start;
-use crate::client::{Client, ClientConfig, Event, Operation, OperationId, Response};
+use crate::client::{Client, ClientConfig, Event, Operation, OperationId, Response, Saved};
 use crate::coap::limits::DATAGRAM_MAX_BYTES;
 
 /// A client, its objects, the time, and what it has sent so far.
@@ -155,6 +155,26 @@ impl Bench {
         bench.answer(&register, "2.01", &["rd", "5a3f"]);
         bench.events.clear();
         bench
+    }
+
+    /// The same after a restart, from the bytes of what was saved; not started.
+    pub(super) fn restarted(self, config: ClientConfig, saved: &Saved) -> Self {
+        let parts = saved.parts();
+        let saved = Saved::from_parts(parts.iter().map(|(_, bytes)| bytes.as_slice())).unwrap();
+        Self {
+            client: Client::resume(config, &saved, 2, self.now),
+            sent: Vec::new(),
+            events: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Does what a store does that is done at once.
+    pub(super) fn save(&mut self) -> Saved {
+        let saved = self.client.save();
+        self.client.handle_saved(&saved, self.now);
+        self.collect();
+        saved
     }
 
     pub(super) fn config() -> ClientConfig {

@@ -264,8 +264,13 @@ impl Endpoint {
     }
 
     /// Says whether message ids are to be reserved soon.
-    pub fn is_reservation_due(&self) -> bool {
-        self.ids.is_reservation_due()
+    pub fn is_reservation_due(&self, now: Instant) -> bool {
+        self.ids.is_reservation_due(now)
+    }
+
+    /// Returns when [`is_reservation_due`](Self::is_reservation_due) is worth asking though nothing was sent.
+    pub fn reservation_settles_at(&self) -> Option<Instant> {
+        self.ids.settles_at()
     }
 
     /// Takes that message ids are durably reserved.

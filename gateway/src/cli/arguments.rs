@@ -1,10 +1,12 @@
 //! The arguments of every command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use lwm2m_client::object::{Model, Version};
 
+use super::buffer::age;
 use crate::config::DEFAULT_PATH;
 use crate::exit::ExitStatus;
 
@@ -41,6 +43,8 @@ pub(super) enum Command {
     Exec(ExecOptions),
     /// End the registration of one device, or of all
     Deregister(DeregisterOptions),
+    /// Show, export or drop the readings that servers have not taken yet, as far as they are on disk
+    Buffer(BufferOptions),
     /// Device profiles: which there are, and whether one is right
     #[command(subcommand)]
     Profile(ProfileCommand),
@@ -111,6 +115,67 @@ pub(super) struct ExecOptions {
 pub(super) struct DeregisterOptions {
     /// The id of the device; all devices without it
     pub(super) device: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BufferOptions {
+    #[command(subcommand)]
+    pub(super) command: Option<BufferCommand>,
+    #[command(flatten)]
+    pub(super) show: JsonOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BufferCommand {
+    /// Show how many readings wait on disk for each server and device, and since when; the usual
+    ///
+    /// What a running gateway has only in memory is in `status`.
+    Show(JsonOptions),
+    /// Write the readings to standard output
+    ///
+    /// They come server by server, device by device and class by class, each from the oldest on. A reading that is owed
+    /// to two servers comes once for each: name one with --server. A reading whose time is not known yet has none. Values
+    /// are in the newest object version and the registry's units.
+    Export(ExportOptions),
+    /// Forget old readings for good: no server will get them
+    ///
+    /// A running gateway is asked to do it; where none runs it is done in the state folder itself.
+    Drop(DropOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportOptions {
+    #[command(flatten)]
+    pub(super) format: ExportFormat,
+    /// Only what is owed to this server
+    #[arg(long, value_name = "NAME")]
+    pub(super) server: Option<String>,
+    /// Only readings of this device
+    #[arg(long, value_name = "ID")]
+    pub(super) device: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct ExportFormat {
+    /// As CSV with a heading, times in UTC
+    #[arg(long)]
+    pub(super) csv: bool,
+    /// As one SenML pack in JSON, the endpoint as base name
+    #[arg(long)]
+    pub(super) senml: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DropOptions {
+    /// How old: 7d, 12h, 30m or 1d 12h, a day being 24 hours
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(super) older_than: Duration,
+    /// Only what is owed to this server; all servers without it
+    #[arg(long, value_name = "NAME")]
+    pub(super) server: Option<String>,
     #[command(flatten)]
     pub(super) client: ClientOptions,
 }

@@ -62,7 +62,7 @@ pub(super) fn deregister(config: &Path, options: &DeregisterOptions) -> Result<(
     })
 }
 
-fn request(config: &Path, options: &ClientOptions, request: &Request) -> Result<Json, Failure> {
+pub(super) fn request(config: &Path, options: &ClientOptions, request: &Request) -> Result<Json, Failure> {
     let socket = options
         .socket
         .clone()

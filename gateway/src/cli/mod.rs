@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and who does it.
 
 mod arguments;
+mod buffer;
 mod check;
 mod control;
 pub(crate) mod number;
@@ -57,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Write(options) => control::write(&config, &options),
         Command::Exec(options) => control::exec(&config, &options),
         Command::Deregister(options) => control::deregister(&config, &options),
+        Command::Buffer(options) => buffer::buffer(&config, options),
         Command::Profile(command) => profile::profile(&config, command),
         Command::Objects(command) => objects::objects(&config, command),
         #[cfg(feature = "demo")]

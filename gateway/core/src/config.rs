@@ -229,6 +229,14 @@ pub enum ConfigError {
         /// The resource.
         path: Path,
     },
+    /// There are more servers than the gateway can serve.
+    #[error("{count} servers are more than the {limit} that one gateway serves")]
+    TooManyAccounts {
+        /// How many there are.
+        count: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// There are more devices or servers than the gateway can serve.
     #[error("{count} endpoints are more than the {limit} that one gateway serves")]
     TooManyEndpoints {

@@ -155,11 +155,10 @@ impl Device {
         self.points.iter().map(|point| point.key.0).chain(derived)
     }
 
-    /// Says whether somebody should act on what stands in a resource.
-    pub(crate) fn is_alarm(&self, key: Key) -> bool {
-        self.points
-            .iter()
-            .any(|point| point.key == key && point.class == PointClass::Alarm)
+    /// Returns how much the readings of a resource matter.
+    pub(crate) fn class(&self, key: Key) -> PointClass {
+        let point = self.points.iter().find(|point| point.key == key);
+        point.map_or(PointClass::Measurement, |point| point.class)
     }
 
     /// Takes a frame from the device.

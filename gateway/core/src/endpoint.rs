@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lwm2m_client::client::{Client, Content, RegistrationState, SendOutcome, SendRefused};
-use lwm2m_client::format::Entry;
+use lwm2m_client::format::{Entry, Record};
 use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Value};
 
 use crate::Now;
 use crate::config::AccountConfig;
-use crate::device::{Device, News};
+use crate::device::{Device, NewValue, News};
 use crate::limits;
 use crate::model::Shown;
-use crate::outbox::{Outbox, Owed, Verdict};
+use crate::outbox::{Clock, Item, Ledger, New, Outbox, Reading, Verdict};
 use crate::output::DropReason;
 use crate::profile::PointClass;
 use crate::reading::Quality;
@@ -41,7 +41,7 @@ pub(crate) struct Endpoint {
     pub(crate) name: Arc<str>,
     /// The LwM2M client.
     pub(crate) client: Client,
-    /// What the server is owed by Send.
+    /// What the server has not got.
     pub(crate) outbox: Outbox,
     /// The object instances that the server is told of.
     pub(crate) listing: Listing,
@@ -53,6 +53,9 @@ pub(crate) struct Endpoint {
     pub(crate) is_started: bool,
     /// Whether readings go by Send: the account wants it, and the server can.
     pub(crate) sends: bool,
+    /// Since when the registration stands.
+    pub(crate) registered_at: Option<Instant>,
+    was_away: bool,
     /// The generation of the device's tree that `listing` was made from.
     generation: Option<u64>,
     /// When the client is to be told of a new listing.
@@ -67,7 +70,6 @@ impl Endpoint {
         (account, device): (usize, usize),
         name: Arc<str>,
         client: Client,
-        capacity: usize,
         sends: bool,
     ) -> Self {
         Self {
@@ -75,27 +77,29 @@ impl Endpoint {
             device,
             name,
             client,
-            outbox: Outbox::new(capacity),
+            outbox: Outbox::default(),
             listing: Listing::new(),
             location: None,
             last_error: None,
             is_started: false,
             sends,
+            registered_at: None,
+            was_away: true,
             generation: None,
             listing_due: None,
             told: BTreeMap::new(),
         }
     }
 
-    /// Brings the listing up to date; what an instance has measured before it was listed is owed from then on.
-    pub(crate) fn relist(&mut self, device: &Device, shown: &Shown, now: Now) -> usize {
+    /// Brings the listing up to date; returns what an instance has measured before it was listed, which is owed now.
+    pub(crate) fn relist(&mut self, device: &Device, shown: &Shown, clock: &Clock, now: Now) -> Vec<New> {
         if self.knows(device) {
-            return 0;
+            return Vec::new();
         }
         self.generation = Some(device.tree.generation());
         let listing = View::complete(device, shown, now.wall);
         if listing == self.listing {
-            return 0;
+            return Vec::new();
         }
         let before = std::mem::replace(&mut self.listing, listing);
         if self.is_started {
@@ -105,26 +109,25 @@ impl Endpoint {
         let is_new = |o: &ObjectId, i: &InstanceId| {
             self.listing.get(o).is_some_and(|l| l.contains(i)) && before.get(o).is_none_or(|l| !l.contains(i))
         };
-        let measured: Vec<Owed> = device
-            .tree
-            .iter()
-            .filter(|((o, i, ..), held)| held.received.is_some() && is_new(o, i))
-            .filter_map(|(key, held)| {
-                let entry = shown_entry(device, shown, key, &held.value)?;
-                let (time, received) = (held.time, held.received.unwrap_or(now.instant));
-                Some(Owed {
-                    entry,
-                    time,
-                    received,
-                    alarm: device.is_alarm(key),
-                })
-            })
-            .collect();
-        let new: BTreeSet<_> = measured
-            .iter()
-            .filter_map(|owed| instance_of(owed.entry.path))
-            .collect();
-        self.push(measured) + self.owe_quality(new.into_iter(), device, shown, now)
+        let mut measured = Vec::new();
+        for (key @ (o, i, ..), held) in device.tree.iter() {
+            let Some(received) = held.received.filter(|_| is_new(&o, &i)) else {
+                continue;
+            };
+            if shown_entry(device, shown, key, &held.value).is_some() {
+                measured.push(New {
+                    device: self.device,
+                    class: device.class(key),
+                    path: tree::path(key),
+                    value: held.value.clone(),
+                    moment: clock.moment(held.time, received),
+                });
+            }
+        }
+        let new: BTreeSet<_> = measured.iter().filter_map(|new| instance_of(new.path)).collect();
+        let quality = self.owe_quality(new.into_iter(), device, shown, clock, now);
+        measured.extend(quality);
+        self.if_sent(measured)
     }
 
     /// Says whether the listing was made from all that the device has.
@@ -132,49 +135,69 @@ impl Endpoint {
         self.generation == Some(device.tree.generation())
     }
 
-    /// Adds news to what is owed; says how many older readings had to go.
-    pub(crate) fn owe(&mut self, news: &News, device: &Device, shown: &Shown, now: Now) -> usize {
-        let owed: Vec<Owed> = news
-            .values
-            .iter()
-            .filter(|value| self.lists(value.key.0, value.key.1))
-            .filter_map(|value| {
-                Some(Owed {
-                    entry: shown_entry(device, shown, value.key, &value.value)?,
-                    time: value.time,
-                    received: now.instant,
-                    alarm: value.class == PointClass::Alarm,
-                })
-            })
-            .collect();
+    /// Returns what the server is owed of news.
+    pub(crate) fn owe(
+        &mut self,
+        news: &News,
+        device: &Device,
+        shown: &Shown,
+        clock: &Clock,
+        now: Now,
+    ) -> Vec<New> {
+        let is_owed = |value: &&NewValue| {
+            self.lists(value.key.0, value.key.1)
+                && shown_entry(device, shown, value.key, &value.value).is_some()
+        };
+        let new = |value: &NewValue| New {
+            device: self.device,
+            class: value.class,
+            path: tree::path(value.key),
+            value: value.value.clone(),
+            moment: clock.moment(value.time, now.instant),
+        };
+        let mut owed: Vec<New> = news.values.iter().filter(is_owed).map(new).collect();
         let instances: BTreeSet<_> = news
             .values
             .iter()
             .map(|value| (value.key.0, value.key.1))
             .chain(news.requalified.iter().copied())
             .collect();
-        self.push(owed) + self.owe_quality(instances.into_iter(), device, shown, now)
+        let quality = self.owe_quality(instances.into_iter(), device, shown, clock, now);
+        owed.extend(quality);
+        self.if_sent(owed)
     }
 
     /// Offers the next readings to the client; says how many had to be dropped, and why.
-    pub(crate) fn flush(&mut self, now: Instant) -> Option<(usize, DropReason)> {
+    pub(crate) fn flush(
+        &mut self,
+        device: &Device,
+        shown: &Shown,
+        clock: &Clock,
+        ledger: &mut Ledger<'_>,
+        now: Instant,
+    ) -> Option<(usize, DropReason)> {
         if !self.may_send() {
             return None;
         }
+        let has_waited = |at| now.saturating_duration_since(at) >= limits::INSTANCE_RETURNS;
+        let takes_all = self.registered_at.is_some_and(has_waited);
+        let listing = &self.listing;
+        let may_go = |reading: &Reading| takes_all || lists(listing, reading.path);
         let mut poison = 0;
-        while let Some((id, records)) = self.outbox.take(now) {
+        while let Some((id, items)) = self.outbox.take(ledger, may_go, now) {
+            let records = records(items, device, shown, clock, now);
             match self.client.send(id, records, now) {
                 Ok(()) => break,
                 Err(SendRefused::NotRegistered | SendRefused::Muted | SendRefused::Busy) => {
-                    self.outbox.put_back(id);
+                    self.outbox.return_flight(id, ledger);
                     break;
                 }
                 Err(SendRefused::NotInVersion) => {
                     self.sends = false;
-                    return Some((self.outbox.clear(), DropReason::NoSend));
+                    return Some((self.outbox.clear(ledger, now), DropReason::NoSend));
                 }
                 // Smaller and smaller until it can be encoded, or one reading alone cannot and is set aside.
-                Err(SendRefused::Invalid(_)) => match self.outbox.split(id) {
+                Err(SendRefused::Invalid(_)) => match self.outbox.split(ledger, now) {
                     Verdict::Poison => poison += 1,
                     Verdict::Paid | Verdict::Again => {}
                 },
@@ -188,9 +211,10 @@ impl Endpoint {
         &mut self,
         id: lwm2m_client::client::SendId,
         outcome: SendOutcome,
+        ledger: &mut Ledger<'_>,
         now: Instant,
     ) -> Option<(usize, DropReason)> {
-        match self.outbox.handle_finished(id, outcome, now) {
+        match self.outbox.handle_finished(id, outcome, ledger, now) {
             Verdict::Paid | Verdict::Again => None,
             Verdict::Poison => Some((1, DropReason::Poison)),
         }
@@ -209,6 +233,35 @@ impl Endpoint {
         times.into_iter().flatten().min()
     }
 
+    /// Says whether nothing can be delivered for now.
+    pub(crate) fn is_away(&self) -> bool {
+        !self.is_open() || self.outbox.is_failing()
+    }
+
+    /// Says once that nothing can be delivered any more.
+    pub(crate) fn has_gone_away(&mut self) -> bool {
+        let is_away = self.is_away();
+        let was_away = std::mem::replace(&mut self.was_away, is_away);
+        is_away && !was_away
+    }
+
+    /// Says whether readings are to be loaded for the next Sends.
+    pub(crate) fn wants_load(&self, now: Instant) -> bool {
+        self.may_send() && !self.outbox.is_paused(now) && self.outbox.backlog.wants_load(now)
+    }
+
+    /// Returns what says whether the server's model has a place for a reading.
+    pub(crate) fn fits<'a>(
+        &self,
+        device: &'a Device,
+        shown: &'a Shown,
+    ) -> impl Fn(&Reading) -> bool + use<'a> {
+        move |reading| {
+            tree::key(reading.path)
+                .is_some_and(|key| shown_entry(device, shown, key, &reading.value).is_some())
+        }
+    }
+
     /// Returns how far the registration is.
     pub(crate) fn state(&self) -> EndpointState {
         match self.client.state() {
@@ -224,13 +277,16 @@ impl Endpoint {
     /// Says whether a Send can go out: a server refuses readings of an instance that it has not been told of, so the
     /// listing goes first.
     fn may_send(&self) -> bool {
-        self.sends && self.listing_due.is_none() && self.client.state() == RegistrationState::Registered
+        self.sends && self.listing_due.is_none() && self.is_open()
+    }
+
+    /// Says whether the server takes readings, as far as is known.
+    fn is_open(&self) -> bool {
+        self.client.state() == RegistrationState::Registered && !self.client.is_send_muted()
     }
 
     fn lists(&self, object: ObjectId, instance: InstanceId) -> bool {
-        self.listing
-            .get(&object)
-            .is_some_and(|instances| instances.contains(&instance))
+        lists(&self.listing, Path::Instance(object, instance))
     }
 
     /// Says how good the values of these instances are, where they are or were not good.
@@ -239,8 +295,9 @@ impl Endpoint {
         instances: impl Iterator<Item = (ObjectId, InstanceId)>,
         device: &Device,
         shown: &Shown,
+        clock: &Clock,
         now: Now,
-    ) -> usize {
+    ) -> Vec<New> {
         let mut owed = Vec::new();
         for (object, instance) in instances {
             if !self.lists(object, instance) {
@@ -257,24 +314,23 @@ impl Endpoint {
                 }
             };
             if told.is_some() {
+                let moment = clock.moment(now.wall, now.instant);
                 owed.extend(
-                    quality_entries(shown, (object, instance), quality).map(|entry| Owed {
-                        entry,
-                        time: now.wall,
-                        received: now.instant,
-                        alarm: false,
+                    quality_entries(shown, (object, instance), quality).map(|entry| New {
+                        device: self.device,
+                        class: PointClass::Measurement,
+                        path: entry.path,
+                        value: entry.value,
+                        moment,
                     }),
                 );
             }
         }
-        self.push(owed)
+        owed
     }
 
-    fn push(&mut self, owed: Vec<Owed>) -> usize {
-        if !self.sends {
-            return 0;
-        }
-        owed.into_iter().map(|owed| self.outbox.push(owed)).sum()
+    fn if_sent(&self, owed: Vec<New>) -> Vec<New> {
+        if self.sends { owed } else { Vec::new() }
     }
 }
 
@@ -290,6 +346,39 @@ pub(crate) fn changed_paths(news: &News) -> Vec<Path> {
     paths.extend(instances.into_iter().flat_map(|(o, i)| measurement_paths(o, i)));
     paths.extend(news.requalified.iter().flat_map(|(o, i)| quality_paths(*o, *i)));
     paths
+}
+
+fn lists(listing: &Listing, path: Path) -> bool {
+    instance_of(path).is_some_and(|(object, instance)| {
+        listing
+            .get(&object)
+            .is_some_and(|instances| instances.contains(&instance))
+    })
+}
+
+/// Returns readings as the server is told them. Where a time was estimated, that is told with it.
+fn records(items: &[Item], device: &Device, shown: &Shown, clock: &Clock, now: Instant) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut told: BTreeSet<_> = items
+        .iter()
+        .map(|item| (item.reading.path, item.reading.moment))
+        .collect();
+    for item in items {
+        let reading = &item.reading;
+        let time = Some(clock.tell(reading.moment, now));
+        let entry = tree::key(reading.path).and_then(|key| shown_entry(device, shown, key, &reading.value));
+        records.extend(entry.map(|entry| Record { entry, time }));
+        let instance = instance_of(reading.path).filter(|_| reading.is_estimated);
+        let quality = instance
+            .into_iter()
+            .flat_map(|at| quality_entries(shown, at, Quality::Stale));
+        for entry in quality {
+            if told.insert((entry.path, reading.moment)) {
+                records.push(Record { entry, time });
+            }
+        }
+    }
+    records
 }
 
 fn instance_of(path: Path) -> Option<(ObjectId, InstanceId)> {
@@ -319,9 +408,11 @@ fn shown_entry(device: &Device, shown: &Shown, (o, i, r, ri): Key, value: &Value
     let definition = shown.resource(o, r)?;
     if let (Some(ri), false) = (ri, definition.multiple) {
         // Where the server's version has room for one value, that is the first.
-        let first = match device.tree.content(o, i, r)? {
-            Content::Single(_) => None,
-            Content::Multiple(values) => values.into_keys().next(),
+        let first = match device.tree.content(o, i, r) {
+            // After a restart a stored reading may be there before the device's first value is.
+            None => Some(ri),
+            Some(Content::Single(_)) => None,
+            Some(Content::Multiple(values)) => values.into_keys().next(),
         };
         first.filter(|first| *first == ri)?;
     }

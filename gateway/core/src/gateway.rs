@@ -26,6 +26,8 @@ use lwm2m_client::object::ObjectTable;
 
 pub use commands::CommandError;
 
+use buffer::Debts;
+
 use crate::Now;
 use crate::command::Commands;
 use crate::device::{Device, News};
@@ -61,6 +63,7 @@ pub struct Gateway {
     commands: Commands,
     /// What is to outlive a restart; none where nothing is.
     saving: Option<Saving>,
+    debts: Debts,
     timers: TimerTable,
     outputs: VecDeque<Output>,
 }
@@ -119,6 +122,7 @@ impl Gateway {
                 Timer::Start(account) => self.start_next(account, now),
                 Timer::Endpoint(id) => self.wake(id, now),
                 Timer::Stale(device) => self.grow_stale(device, now),
+                Timer::Commit => self.see_to_buffer(now),
                 Timer::Command(id) => self.command_is_due(id, now),
                 Timer::Values(device) => self.values_are_due(device, now),
                 Timer::Save => self.save_is_due(now),
@@ -153,7 +157,13 @@ impl Gateway {
         let stale_at = self.devices[device].poll_timeout();
         self.timers.set(Timer::Stale(device), stale_at);
         self.save_new_instances(device, now);
-        for index in self.endpoints_of(device) {
+        let told: Vec<usize> = self
+            .endpoints_of(device)
+            .filter(|index| !news.is_empty() || !self.endpoints[*index].knows(&self.devices[device]))
+            .collect();
+        let owed = told.iter().map(|index| self.owe(*index, &news, now)).collect();
+        self.take_readings(device, owed, now);
+        for index in told {
             self.tell(index, &news, now);
         }
     }

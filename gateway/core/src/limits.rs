@@ -6,11 +6,41 @@ use std::time::Duration;
 /// are the most that its memory and one thread are made for.
 pub const MAX_ENDPOINTS: usize = 10_000;
 
-/// Readings that wait in memory for all servers together: about 10 MiB.
+/// Servers: a cabinet reports to its operator, to a test system, perhaps to a city.
+pub const MAX_ACCOUNTS: usize = 64;
+
+/// Readings in memory, each counted once for all servers: about 12 MiB.
 pub const MAX_QUEUED_READINGS: usize = 65_536;
 
-/// Readings that wait for one endpoint however few there are: four hours of one value a second.
-pub const MAX_QUEUED_READINGS_PER_ENDPOINT: usize = 16_384;
+/// Bytes of the readings in memory, as they are estimated: so many of the usual kind and as much again of long values.
+pub const MAX_QUEUED_BYTES: usize = 1024 * 1024;
+
+/// Readings in one commit: a quarter of the memory, so that one that is under way leaves room for what comes.
+pub const MAX_READINGS_PER_COMMIT: usize = MAX_QUEUED_READINGS / 4;
+
+/// Bytes after which a commit takes no more readings, as they are estimated: what a slow card writes in a tenth of a
+/// second, and a quarter of a segment of the log.
+pub const MAX_COMMIT_BYTES: usize = 256 * 1024;
+
+/// Readings that are loaded out of the buffer at once: one Send. An endpoint holds two of them, so that the next Send
+/// is ready when the server has answered.
+pub const READINGS_PER_LOAD: usize = MAX_READINGS_PER_SEND;
+
+/// Loads under way, of all endpoints: enough to keep a disk busy, few enough not to hold up the commits behind them.
+pub const MAX_LOADS: usize = 32;
+
+/// Readings that are loaded or being loaded, for all endpoints: about 4 MiB.
+pub const MAX_LOADED_READINGS: usize = 32_768;
+
+/// How long to wait after the buffer could not be read.
+pub const LOAD_RETRY: Duration = Duration::from_secs(5);
+
+/// How far the wall clock may be from where it was expected before the buffer is told of it, in milliseconds.
+pub const CLOCK_JUMP_MS: u64 = 1_000;
+
+/// How long an endpoint waits with stored readings of an object instance that its device has not shown yet; after that
+/// the server decides whether it takes them.
+pub const INSTANCE_RETURNS: Duration = Duration::from_secs(600);
 
 /// Readings in one Send: about 1 KiB in SenML CBOR, what servers of unknown make take without block-wise transfer.
 pub const MAX_READINGS_PER_SEND: usize = 64;
@@ -73,23 +103,3 @@ pub const VALUES_SAVED_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How far the command numbers go ahead where what was saved may be old: more than anybody commands in the minutes
 /// between two copies.
 pub const COMMANDS_JUMP: u64 = 1_000_000;
-
-/// How many readings may wait for one endpoint where there are so many of them.
-pub fn queued_readings(endpoints: usize) -> usize {
-    (MAX_QUEUED_READINGS / endpoints.max(1))
-        .clamp(MAX_READINGS_PER_SEND / 8, MAX_QUEUED_READINGS_PER_ENDPOINT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_queues_together_stay_within_the_bound() {
-        for endpoints in [0, 1, 3, 100, 1_000, MAX_ENDPOINTS] {
-            let each = queued_readings(endpoints);
-            assert!(each > 0 && each <= MAX_QUEUED_READINGS_PER_ENDPOINT);
-            assert!(endpoints * each <= MAX_QUEUED_READINGS.max(endpoints * 8));
-        }
-    }
-}

@@ -217,6 +217,10 @@ pub enum DropReason {
     Poison,
     /// The server speaks LwM2M 1.0, which has no Send.
     NoSend,
+    /// The server's model has no place for them.
+    NotInModel,
+    /// A person dropped them.
+    Command,
 }
 
 /// One command, from whom it came to what became of it.

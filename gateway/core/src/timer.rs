@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Endpoint(EndpointId),
     /// When a value of a device becomes too old.
     Stale(usize),
+    /// When to make readings durable.
+    Commit,
     /// When a command must be answered, or is forgotten.
     Command(CommandId),
     /// When to save the latest values of a device.

@@ -76,6 +76,8 @@ pub(super) fn log(event: &Event, names: &Names) {
                 DropReason::QueueFull => "the queue is full",
                 DropReason::Poison => "the server refuses them",
                 DropReason::NoSend => "the server has no Send",
+                DropReason::NotInModel => "the server's model has no place for them",
+                DropReason::Command => "dropped by command",
             };
             error!(server, endpoint, count, reason, "readings dropped");
         }

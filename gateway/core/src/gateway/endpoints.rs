@@ -9,6 +9,7 @@ use crate::Now;
 use crate::device::News;
 use crate::endpoint::changed_paths;
 use crate::gateway::Gateway;
+use crate::outbox::New;
 use crate::output::{DropReason, EndpointId, Event, Output};
 use crate::timer::Timer;
 use crate::view::View;
@@ -75,13 +76,6 @@ impl Gateway {
 
     /// Tells an endpoint what is new of its device.
     pub(super) fn tell(&mut self, index: usize, news: &News, now: Now) {
-        let endpoint = &self.endpoints[index];
-        if news.is_empty() && endpoint.knows(&self.devices[endpoint.device]) {
-            return;
-        }
-        // First what is owed under the present listing: a new instance owes all its values anyway.
-        let dropped = self.owe(index, news, now) + self.relist(index, now);
-        self.tell_dropped(index, Some((dropped, DropReason::QueueFull)));
         let paths = changed_paths(news);
         if !paths.is_empty() {
             self.with_client(index, now, |client, view| {
@@ -91,11 +85,26 @@ impl Gateway {
         self.pump(index, now);
     }
 
-    /// Brings an endpoint's listing up to date; says how many older readings had to go.
-    pub(super) fn relist(&mut self, index: usize, now: Now) -> usize {
+    /// Brings an endpoint's listing up to date; returns the server and what it is owed by that.
+    pub(super) fn relist(&mut self, index: usize, now: Now) -> (usize, Vec<New>) {
         let endpoint = &mut self.endpoints[index];
         let shown = &self.accounts[endpoint.account].shown;
-        endpoint.relist(&self.devices[endpoint.device], shown, now)
+        let owed = endpoint.relist(&self.devices[endpoint.device], shown, &self.debts.clock, now);
+        (endpoint.account, owed)
+    }
+
+    /// Returns the server of an endpoint and what it is owed of these news.
+    pub(super) fn owe(&mut self, index: usize, news: &News, now: Now) -> (usize, Vec<New>) {
+        let endpoint = &mut self.endpoints[index];
+        let (device, shown) = (
+            &self.devices[endpoint.device],
+            &self.accounts[endpoint.account].shown,
+        );
+        // First what is owed under the present listing: a new instance owes all its values anyway.
+        let mut owed = endpoint.owe(news, device, shown, &self.debts.clock, now);
+        let (account, more) = self.relist(index, now);
+        owed.extend(more);
+        (account, owed)
     }
 
     /// Works off what an endpoint's client has to say and to send.
@@ -106,8 +115,7 @@ impl Gateway {
             }
             // What is not under way when the gateway ends is delivered after the next start.
             if !self.is_stopping() {
-                let dropped = self.endpoints[index].flush(now.instant);
-                self.tell_dropped(index, dropped);
+                self.flush(index, now);
             }
             self.leave_when_paid(index, now);
             let Some(event) = self.endpoints[index].client.poll_event() else {
@@ -119,6 +127,7 @@ impl Gateway {
         while let Some(datagram) = self.endpoints[index].client.poll_transmit() {
             self.outputs.push_back(Output::Transmit { endpoint, datagram });
         }
+        self.see_to_endpoint(index, now);
         let due = self.endpoints[index].poll_timeout();
         self.timers.set(Timer::Endpoint(endpoint), due);
     }
@@ -149,38 +158,36 @@ impl Gateway {
         self.pump(index, now);
     }
 
-    fn owe(&mut self, index: usize, news: &News, now: Now) -> usize {
-        let endpoint = &mut self.endpoints[index];
-        let shown = &self.accounts[endpoint.account].shown;
-        endpoint.owe(news, &self.devices[endpoint.device], shown, now)
-    }
-
     fn hear_client(&mut self, index: usize, event: client::Event, now: Now) {
         let endpoint = id(index);
         match event {
-            client::Event::Registered { location } => self.hear_registered(index, location),
+            client::Event::Registered { location } => self.hear_registered(index, location, now),
             client::Event::RegistrationFailed { reason, .. } => {
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationFailed { endpoint, reason });
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
-            client::Event::Resumed { location } => self.hear_registered(index, location),
+            client::Event::Resumed { location } => self.hear_registered(index, location, now),
             client::Event::SaveDue => self.save_client(index, now),
             // What the client holds is asked for when the gateway saves; flush sees by itself whether Send is muted.
             client::Event::NotificationOwed { .. } | client::Event::SendMuted(_) => {}
             client::Event::Lost { reason } => {
                 self.endpoints[index].location = None;
+                self.endpoints[index].outbox.backlog.unload();
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationLost { endpoint, reason });
             }
             client::Event::Deregistered => {
                 self.endpoints[index].location = None;
+                self.endpoints[index].outbox.backlog.unload();
                 self.event(Event::Deregistered { endpoint });
                 self.handle_left(index, now);
             }
             client::Event::Operation { id, operation } => self.operate(index, id, operation, now),
             client::Event::SendFinished { id, outcome } => {
-                let dropped = self.endpoints[index].handle_send_finished(id, outcome, now.instant);
+                let endpoint = &mut self.endpoints[index];
+                let ledger = &mut self.debts.ledger(index, endpoint.account);
+                let dropped = endpoint.handle_send_finished(id, outcome, ledger, now.instant);
                 self.tell_dropped(index, dropped);
             }
             client::Event::ObservationsChanged => self.tell_interest(self.endpoints[index].device),
@@ -199,24 +206,40 @@ impl Gateway {
         }
     }
 
-    fn hear_registered(&mut self, index: usize, location: String) {
+    fn hear_registered(&mut self, index: usize, location: String, now: Now) {
         let endpoint = &mut self.endpoints[index];
         endpoint.location = Some(location.clone());
         endpoint.last_error = None;
+        endpoint.registered_at = Some(now.instant);
         let wants_send = self.accounts[endpoint.account].config.send;
         endpoint.sends = wants_send && endpoint.client.version() >= EnablerVersion::V1_1;
         endpoint.outbox.resume();
+        let ledger = &mut self.debts.ledger(index, endpoint.account);
         let dropped = if endpoint.sends {
             0
         } else {
-            endpoint.outbox.clear()
+            endpoint.outbox.clear(ledger, now.instant)
         };
         let endpoint = id(index);
         self.event(Event::Registered { endpoint, location });
         self.tell_dropped(index, Some((dropped, DropReason::NoSend)));
     }
 
-    fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>) {
+    /// Offers the next readings of an endpoint to its client.
+    fn flush(&mut self, index: usize, now: Now) {
+        let endpoint = &mut self.endpoints[index];
+        let (device, shown) = (
+            &self.devices[endpoint.device],
+            &self.accounts[endpoint.account].shown,
+        );
+        let clock = self.debts.clock;
+        let ledger = &mut self.debts.ledger(index, endpoint.account);
+        let dropped = endpoint.flush(device, shown, &clock, ledger, now.instant);
+        self.tell_dropped(index, dropped);
+    }
+
+    /// Tells that readings had to go.
+    pub(super) fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>) {
         let endpoint = id(index);
         if let Some((count, reason)) = dropped.filter(|(count, _)| *count > 0) {
             self.event(Event::ReadingsDropped {

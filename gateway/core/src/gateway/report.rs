@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::field::{PointId, Reachability};
 use crate::gateway::{Gateway, endpoints};
 use crate::output::EndpointId;
-use crate::status::{DeviceStatus, EndpointStatus, PointValue, Totals};
+use crate::status::{DeviceStatus, EndpointStatus, PointValue};
 use crate::tree::{self, Held, Key};
 use crate::view::View;
 
@@ -94,6 +94,8 @@ impl Gateway {
     pub(super) fn endpoint_status(&self, index: usize) -> EndpointStatus {
         let endpoint = &self.endpoints[index];
         let account = &self.accounts[endpoint.account].config;
+        let (waiting, buffered) = (endpoint.outbox.waiting(), endpoint.outbox.backlog.count());
+        let totals = endpoint.outbox.totals;
         EndpointStatus {
             id: endpoints::id(index),
             account: Arc::clone(&account.name),
@@ -104,13 +106,13 @@ impl Gateway {
             location: endpoint.location.clone(),
             last_error: endpoint.last_error.clone(),
             observations: endpoint.client.observed().len(),
-            queued: endpoint.outbox.len(),
-            delivered: endpoint.outbox.delivered,
-            dropped: endpoint.outbox.dropped,
-            waiting: endpoint.outbox.len(),
-            buffered: 0,
-            oldest: None,
-            totals: Totals::default(),
+            queued: waiting + usize::try_from(buffered).unwrap_or(usize::MAX),
+            delivered: totals.delivered_live + totals.delivered_late,
+            dropped: totals.dropped,
+            waiting,
+            buffered,
+            oldest: endpoint.outbox.oldest(&self.debts.memory),
+            totals,
         }
     }
 

@@ -117,6 +117,7 @@ impl Gateway {
             saving.note(Subject::Client(index));
         }
         self.note_all_values();
+        self.begin_storing_all(now);
         self.save_next(now);
     }
 
@@ -128,7 +129,10 @@ impl Gateway {
                 .under_way
                 .as_ref()
                 .is_none_or(|under_way| under_way.is_late);
-            saving.is_stopping && is_idle && (saving.due.is_empty() || saving.failures > 0)
+            saving.is_stopping
+                && is_idle
+                && (saving.due.is_empty() || saving.failures > 0)
+                && self.has_stored_all()
         })
     }
 

@@ -19,6 +19,7 @@ use crate::device::{Device, UnknownResource};
 use crate::endpoint::{Account, Endpoint};
 use crate::field::Link;
 use crate::gateway::Gateway;
+use crate::gateway::buffer::Debts;
 use crate::gateway::clients::Clients;
 use crate::gateway::naming::{Named, endpoint_names};
 use crate::gateway::removed::{Removed, removed};
@@ -96,11 +97,12 @@ impl Gateway {
             &table,
             now,
         );
-        let objects = objects(
-            devices
-                .iter()
-                .chain(removed.iter().map(|removed| &removed.device)),
-        );
+        // A buffer can hold readings of any object, also of devices that are there no more.
+        let objects = if is_kept {
+            table.objects().collect()
+        } else {
+            objects(&devices)
+        };
         let newest = Shown::new(&table, Model::Y2026, EnablerVersion::V1_1, &objects);
         let accounts = accounts(config.accounts, &objects, &table);
         let mut gateway = Self {
@@ -115,10 +117,14 @@ impl Gateway {
             removed: BTreeMap::new(),
             commands: Commands::after(restored.commands),
             saving: is_kept.then(|| Saving::new(contents.boot, &saved)),
+            debts: Debts::new(config.buffer, now.instant),
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
         };
         gateway.add_endpoints(at_servers, removed);
+        if is_kept {
+            gateway.restore_buffer(contents);
+        }
         gateway.begin_saving(restored, clients, named);
         gateway.begin_saving_values(now);
         gateway.begin(now);
@@ -128,16 +134,15 @@ impl Gateway {
 
     /// Gives every device its endpoints.
     fn add_endpoints(&mut self, at_servers: Vec<(usize, usize, Client)>, removed: Vec<Removed>) {
-        let capacity = limits::queued_readings(at_servers.len());
         for (account, device, client) in at_servers {
-            self.add_endpoint(account, device, client, capacity);
+            self.add_endpoint(account, device, client);
         }
         for removed in removed {
             let (device, id) = (self.devices.len(), Arc::clone(&removed.device.id));
             self.devices.push(removed.device);
             for (account, client, removal) in removed.at {
                 self.removed.insert(self.endpoints.len(), removal);
-                self.add_endpoint(account, device, client, capacity);
+                self.add_endpoint(account, device, client);
             }
             let (device, readings) = (id, removed.readings);
             if readings > 0 {
@@ -146,12 +151,12 @@ impl Gateway {
         }
     }
 
-    fn add_endpoint(&mut self, account: usize, device: usize, client: Client, capacity: usize) {
+    fn add_endpoint(&mut self, account: usize, device: usize, client: Client) {
         let config = &self.accounts[account].config;
         let sends = config.send && config.version >= EnablerVersion::V1_1;
         let name = Arc::clone(&self.devices[device].endpoint);
         self.devices[device].endpoints.push(self.endpoints.len());
-        let endpoint = Endpoint::new((account, device), name, client, capacity, sends);
+        let endpoint = Endpoint::new((account, device), name, client, sends);
         self.endpoints.push(endpoint);
     }
 
@@ -192,9 +197,15 @@ impl Gateway {
 
     fn begin(&mut self, now: Now) {
         for index in 0..self.endpoints.len() {
-            self.relist(index, now);
             let account = self.endpoints[index].account;
             self.accounts[account].waiting.push_back(index);
+        }
+        for device in 0..self.devices.len() {
+            let owed = self
+                .endpoints_of(device)
+                .map(|index| self.relist(index, now))
+                .collect();
+            self.take_readings(device, owed, now);
         }
         for account in 0..self.accounts.len() {
             self.timers.set(Timer::Start(account), Some(now.instant));
@@ -240,6 +251,10 @@ fn check(config: &Config) -> Result<BTreeMap<Link, usize>, ConfigError> {
     {
         let name = Arc::clone(&account.name);
         return Err(ConfigError::DuplicateAccount { name });
+    }
+    let (count, limit) = (config.accounts.len(), limits::MAX_ACCOUNTS);
+    if count > limit {
+        return Err(ConfigError::TooManyAccounts { count, limit });
     }
     let (count, limit) = (
         (config.devices.len() + 1) * config.accounts.len(),
@@ -312,12 +327,12 @@ fn cabinet(config: &Config, table: &ObjectTable) -> Result<Device, ConfigError> 
 }
 
 /// Returns the objects of which a device has, or can have, a value.
-fn objects<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<ObjectId> {
-    let of_device = |device: &'a Device| {
+fn objects(devices: &[Device]) -> BTreeSet<ObjectId> {
+    let of_device = |device: &Device| {
         let given = device.tree.instances().into_iter().map(|(object, _)| object);
-        given.chain(device.objects())
+        given.chain(device.objects()).collect::<Vec<_>>()
     };
-    devices.flat_map(of_device).collect()
+    devices.iter().flat_map(of_device).collect()
 }
 
 /// Returns the client of every configured device at every server, server by server, by their places.

@@ -80,18 +80,30 @@ fn a_profile_that_fills_what_no_object_has_is_named() {
     assert!(text.contains("example.m6 of meter-1 fills /3421/0/999"), "{text}");
 }
 
+fn servers(account: &AccountConfig, count: usize) -> Vec<AccountConfig> {
+    let server = |n| AccountConfig {
+        name: format!("server-{n}").into(),
+        ..account.clone()
+    };
+    (0..count).map(server).collect()
+}
+
 #[test]
 fn more_endpoints_than_one_gateway_serves_are_refused() {
-    let mut config = one_server(Model::Y2026, vec![device("meter-1", 1, Meter::new())]);
-    let account = config.accounts.remove(0);
-    config.accounts = (0..=limits::MAX_ENDPOINTS / 2)
-        .map(|n| AccountConfig {
-            name: format!("server-{n}").into(),
-            ..account.clone()
-        })
-        .collect();
+    let units = 1..=u8::try_from(limits::MAX_ENDPOINTS / limits::MAX_ACCOUNTS).unwrap();
+    let devices = units.map(|unit| device(&format!("meter-{unit}"), unit, Meter::new()));
+    let mut config = one_server(Model::Y2026, devices.collect());
+    config.accounts = servers(&config.accounts[0], limits::MAX_ACCOUNTS);
     let result = Gateway::new(config, testing::table(), 1, testing::start());
     assert!(matches!(result.err(), Some(ConfigError::TooManyEndpoints { .. })));
+}
+
+#[test]
+fn more_servers_than_one_gateway_serves_are_refused() {
+    let mut config = one_server(Model::Y2026, vec![device("meter-1", 1, Meter::new())]);
+    config.accounts = servers(&config.accounts[0], limits::MAX_ACCOUNTS + 1);
+    let result = Gateway::new(config, testing::table(), 1, testing::start());
+    assert!(matches!(result.err(), Some(ConfigError::TooManyAccounts { .. })));
 }
 
 #[test]

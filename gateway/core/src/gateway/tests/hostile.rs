@@ -85,7 +85,7 @@ proptest! {
         for step in steps {
             take(&mut cabinet, step);
             let endpoints = cabinet.gateway.endpoints();
-            prop_assert!(endpoints.iter().all(|e| e.queued <= limits::queued_readings(3)));
+            prop_assert!(endpoints.iter().all(|e| e.queued <= limits::MAX_QUEUED_READINGS));
         }
         // Whatever it was, with the server back everything is told and nothing is left.
         cabinet.is_connected = true;

@@ -223,11 +223,11 @@ fn what_was_measured_while_the_server_was_away_is_delivered_afterwards_in_order(
 fn a_full_queue_drops_the_oldest_readings_and_says_so() {
     let mut cabinet = meter();
     cabinet.is_connected = false;
-    for step in 0..20_000u16 {
-        cabinet.uplink(1, words(1, &[step % 2]));
+    for step in 0..70_000u32 {
+        cabinet.uplink(1, words(1, &[u16::from(step % 2 == 0)]));
     }
     let status = cabinet.gateway.endpoints().swap_remove(METER as usize);
-    assert_eq!(status.queued, crate::limits::queued_readings(3));
+    assert_eq!(status.queued, crate::limits::MAX_QUEUED_READINGS);
     assert!(status.dropped > 0);
     let dropped = cabinet.events.iter().filter_map(|event| {
         let Event::ReadingsDropped {

@@ -1,0 +1,260 @@
+//! What one endpoint is owed out of the buffer on disk: how much there is, and the oldest of it loaded ahead.
+//!
+//! ```text
+//!  on disk: ●●●●●●●●●●●●●●●●●●●●●●●●●●●●●●●●   of one class, oldest first
+//!           └ floor       └ loaded  └ next
+//!           paid          ahead     to be loaded
+//! ```
+//! How much there is, is an estimate that the disk corrects: it may have had to let go of something.
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lwm2m_client::Timestamp;
+
+use super::reading::Reading;
+use crate::buffer::{Loaded, Owing};
+use crate::limits;
+use crate::profile::PointClass;
+
+/// What is owed out of the buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    stocks: BTreeMap<PointClass, Stock>,
+    loading: Option<Load>,
+    retry_at: Option<Instant>,
+}
+
+/// Readings that are wanted from the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Of which class.
+    pub(crate) class: PointClass,
+    /// From which number on.
+    pub(crate) from: u64,
+}
+
+/// One class.
+#[derive(Debug, Default)]
+struct Stock {
+    /// How many there are, those included that are loaded or on their way to the server.
+    count: u64,
+    /// The number from which to load.
+    next: u64,
+    /// Whether the disk may hold some from there on.
+    has_more: bool,
+    /// Whether some were stored while a load was under way.
+    has_grown: bool,
+    loaded: BTreeMap<u64, Arc<Reading>>,
+    /// Up to which number nothing is owed any more.
+    floor: Option<u64>,
+    oldest: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// Takes what the buffer holds from earlier runs.
+    pub(crate) fn restore(&mut self, owing: &Owing) {
+        let stock = self.stocks.entry(owing.debt.stream.class).or_default();
+        stock.count += owing.count;
+        stock.next = owing.first;
+        stock.has_more = owing.count > 0;
+        stock.oldest = owing.oldest;
+    }
+
+    /// Returns how many readings there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.stocks.values().map(|stock| stock.count).sum()
+    }
+
+    /// Returns how many are loaded.
+    pub(crate) fn loaded_len(&self) -> usize {
+        self.stocks.values().map(|stock| stock.loaded.len()).sum()
+    }
+
+    /// Returns when the oldest of them was measured, where that is known.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let of_stock = |stock: &Stock| {
+            let loaded = stock.loaded.values().next().and_then(|reading| reading.wall());
+            loaded.or(stock.oldest).filter(|_| stock.count > 0)
+        };
+        self.stocks.values().filter_map(of_stock).min()
+    }
+
+    /// Returns what is loaded, in the order in which it is to be sent.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = (PointClass, &Arc<Reading>)> {
+        self.stocks
+            .iter()
+            .flat_map(|(class, stock)| stock.loaded.values().map(|reading| (*class, reading)))
+    }
+
+    /// Takes a loaded reading to send it.
+    pub(crate) fn take(&mut self, class: PointClass, seq: u64) -> Option<Arc<Reading>> {
+        self.stocks.get_mut(&class)?.loaded.remove(&seq)
+    }
+
+    /// Puts back what could not be delivered.
+    pub(crate) fn put_back(&mut self, class: PointClass, reading: Arc<Reading>) {
+        let stock = self.stocks.entry(class).or_default();
+        stock.loaded.insert(reading.seq, reading);
+    }
+
+    /// Counts a reading that has just become durable. What is on its way to the server is not to be loaded again.
+    pub(crate) fn stored(&mut self, class: PointClass, reading: &Reading) {
+        let stock = self.stocks.entry(class).or_default();
+        if stock.count == 0 {
+            stock.oldest = reading.wall();
+        }
+        stock.count += 1;
+        // Numbers rise within a class, so this is for the unlikely.
+        stock.next = stock.next.min(reading.seq);
+        stock.has_more = true;
+        stock.has_grown = true;
+    }
+
+    /// Notes that readings of a class, rising, are owed no more; returns the ranges to say so with. They also span
+    /// what lies between them where nothing there is owed, which `waits` says of the memory.
+    pub(crate) fn settle(
+        &mut self,
+        class: PointClass,
+        seqs: &[u64],
+        last: Option<Timestamp>,
+        waits: impl Fn(Range<u64>) -> bool,
+    ) -> Vec<RangeInclusive<u64>> {
+        let stock = self.stocks.entry(class).or_default();
+        stock.count = stock.count.saturating_sub(seqs.len() as u64);
+        stock.oldest = last.or(stock.oldest);
+        let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+        let mut before = stock.floor;
+        for &seq in seqs {
+            let is_empty = |before: u64| stock.is_empty_between(before, seq) && !waits(before + 1..seq);
+            let joins = before.is_some_and(is_empty);
+            let first = match (before, ranges.last()) {
+                (Some(_), Some(range)) if joins => *range.start(),
+                (Some(before), None) if joins => before + 1,
+                (Some(_) | None, Some(_) | None) => seq,
+            };
+            if joins {
+                ranges.pop();
+            }
+            ranges.push(first..=seq);
+            before = Some(seq);
+        }
+        stock.floor = before;
+        ranges
+    }
+
+    /// Forgets what is loaded: it is loaded again when it can be sent.
+    pub(crate) fn unload(&mut self) {
+        for stock in self.stocks.values_mut() {
+            if let Some((first, _)) = stock.loaded.first_key_value() {
+                stock.next = stock.next.min(*first);
+                stock.has_more = true;
+                stock.loaded.clear();
+            }
+        }
+    }
+
+    /// Says whether something is to be loaded: what is loaded is worth less than one Send, and there is more.
+    pub(crate) fn wants_load(&self, now: Instant) -> bool {
+        self.loading.is_none()
+            && self.retry_at.is_none_or(|at| at <= now)
+            && self.loaded_len() <= limits::READINGS_PER_LOAD
+            && self.next_load().is_some()
+    }
+
+    /// Returns what to load next.
+    pub(crate) fn take_load(&mut self, now: Instant) -> Option<Load> {
+        if !self.wants_load(now) {
+            return None;
+        }
+        let load = self.next_load()?;
+        if let Some(stock) = self.stocks.get_mut(&load.class) {
+            stock.has_grown = false;
+        }
+        self.retry_at = None;
+        self.loading = Some(load);
+        Some(load)
+    }
+
+    /// Returns when to try again to load.
+    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Takes what was loaded, without what is `known` to be paid or on its way; `in_flight` says how many of the class
+    /// are on their way out of the buffer. Returns by how much there was less than was thought.
+    pub(crate) fn handle_loaded(
+        &mut self,
+        load: Load,
+        loaded: Vec<Loaded>,
+        known: impl Fn(u64) -> bool,
+        in_flight: u64,
+    ) -> i64 {
+        if self.loading.take_if(|loading| *loading == load).is_none() {
+            return 0;
+        }
+        let stock = self.stocks.entry(load.class).or_default();
+        if stock.next != load.from {
+            // It was unloaded meanwhile.
+            return 0;
+        }
+        stock.has_more = loaded.len() >= limits::READINGS_PER_LOAD || stock.has_grown;
+        for reading in loaded.into_iter().map(Reading::from) {
+            stock.next = stock.next.max(reading.seq.saturating_add(1));
+            if !known(reading.seq) {
+                stock.loaded.insert(reading.seq, Arc::new(reading));
+            }
+        }
+        if stock.has_more {
+            return 0;
+        }
+        let there = stock.loaded.len() as u64 + in_flight;
+        let missing = stock.count as i64 - there as i64;
+        stock.count = there;
+        missing
+    }
+
+    /// Notes that a load has failed.
+    pub(crate) fn handle_load_failed(&mut self, load: Load, now: Instant) {
+        if self.loading.take_if(|loading| *loading == load).is_some() {
+            self.retry_at = now.checked_add(limits::LOAD_RETRY);
+        }
+    }
+
+    /// Notes that the disk had to let go of readings, of which `kept` are on their way to the server and may still
+    /// arrive. Returns how many are lost.
+    pub(crate) fn handle_gap(
+        &mut self,
+        class: PointClass,
+        count: u64,
+        seqs: &RangeInclusive<u64>,
+        kept: u64,
+    ) -> u64 {
+        let stock = self.stocks.entry(class).or_default();
+        stock.loaded.retain(|seq, _| !seqs.contains(seq));
+        // What is on its way is owed by nobody but the memory.
+        stock.count = stock.count.saturating_sub(kept);
+        let lost = count.saturating_sub(kept).min(stock.count);
+        stock.count -= lost;
+        lost
+    }
+
+    fn next_load(&self) -> Option<Load> {
+        let (class, stock) = self.stocks.iter().find(|(_, stock)| stock.has_more)?;
+        Some(Load {
+            class: *class,
+            from: stock.next,
+        })
+    }
+}
+
+impl Stock {
+    /// Says whether nothing is owed between two numbers: everything there was loaded once, and is gone.
+    fn is_empty_between(&self, before: u64, after: u64) -> bool {
+        let is_seen = after < self.next;
+        before < after
+            && (before + 1 == after || is_seen && self.loaded.range(before + 1..after).next().is_none())
+    }
+}

@@ -1,0 +1,53 @@
+//! The readings of one Send: under way, or to be repeated as they are.
+
+use std::sync::Arc;
+
+use lwm2m_client::client::SendId;
+
+use super::reading::Reading;
+use crate::profile::PointClass;
+
+/// A Send.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// Its name.
+    pub(crate) id: SendId,
+    /// Whether an answer is awaited; otherwise it is to be sent again.
+    pub(crate) is_under_way: bool,
+    /// What is in it.
+    pub(crate) items: Vec<Item>,
+}
+
+/// One reading in a Send.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// The reading.
+    pub(crate) reading: Arc<Reading>,
+    /// How much it matters.
+    pub(crate) class: PointClass,
+    /// Where it goes back to when the server does not take it.
+    pub(crate) origin: Origin,
+}
+
+/// Where a reading is while it is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In memory.
+    Memory,
+    /// On disk.
+    Disk,
+    /// Nowhere else: the disk had to let go of it.
+    Gone,
+}
+
+impl Flight {
+    /// Returns how many readings come from there.
+    pub(crate) fn count(&self, origin: Origin) -> usize {
+        self.items.iter().filter(|item| item.origin == origin).count()
+    }
+
+    /// Says whether a reading is in it.
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        self.items.iter().any(|item| item.reading.seq == seq)
+    }
+}

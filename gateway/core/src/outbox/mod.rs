@@ -1,0 +1,532 @@
+//! What servers have not got yet: in memory, then on disk, until they have it.
+//!
+//! ```text
+//!                        take                      Delivered
+//!  live:    Memory ──────────► Flight, one a time ───────────► settled
+//!              │ stored           ▲        │ anything else: back to where it came from,
+//!              ▼            load  │        ▼ after a pause; a bad request first once more as it was
+//!  backlog:  disk ────────────► Backlog
+//! ```
+//! | file | what it does |
+//! |---|---|
+//! | `memory` | the readings in memory, each once for all servers, and which of them are to be stored |
+//! | `backlog` | what one endpoint is owed out of the buffer on disk |
+//! | `flight` | one Send |
+//! | `settlements`, `ranges` | what the disk is to be told that is paid |
+//! | `commits` | when something is made durable |
+//! | `loads` | who may load out of the buffer, and how much at once |
+//! | `reading`, `servers` | a reading and its time; a set of servers |
+//!
+//! This file is the queue of one endpoint: what goes next, and what follows from the answer. A Send carries live
+//! readings first, alarms before others, then the backlog from the oldest on; neither can starve the other.
+
+mod backlog;
+mod commits;
+mod flight;
+mod loads;
+mod memory;
+mod ranges;
+mod reading;
+mod servers;
+mod settlements;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lwm2m_client::client::{SendId, SendOutcome};
+use lwm2m_client::coap::Code;
+use lwm2m_client::{Path, Timestamp};
+
+pub(crate) use backlog::{Backlog, Load};
+pub(crate) use commits::{Commits, UnderWay};
+pub(crate) use flight::{Item, Origin};
+pub(crate) use loads::Loads;
+pub(crate) use memory::{Held, Memory, New};
+pub(crate) use reading::{Clock, Reading};
+pub(crate) use servers::Servers;
+pub(crate) use settlements::Settlements;
+
+use crate::buffer::{Gap, Moment};
+use crate::limits;
+use crate::profile::PointClass;
+use crate::status::Totals;
+use flight::Flight;
+
+/// What one endpoint owes.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// What became of the readings.
+    pub(crate) totals: Totals,
+    /// What is on disk.
+    pub(crate) backlog: Backlog,
+    /// Alarms in memory that wait.
+    alarms: BTreeSet<u64>,
+    /// Other readings in memory that wait.
+    others: BTreeSet<u64>,
+    flight: Option<Flight>,
+    next_send: u64,
+    /// How many readings the next Send may hold.
+    batch: usize,
+    /// How often in a row the server has refused.
+    refusals: u32,
+    /// How often in a row it has called the readings bad.
+    bad_requests: u32,
+    paused_until: Option<Instant>,
+    /// Whether the last Send has come to nothing.
+    is_failing: bool,
+}
+
+/// What the queues of all endpoints share, as one of them needs it.
+pub(crate) struct Ledger<'a> {
+    /// The readings in memory.
+    pub(crate) memory: &'a mut Memory,
+    /// What the disk is to be told.
+    pub(crate) settlements: &'a mut Settlements,
+    /// The place of the server in the gateway.
+    pub(crate) account: usize,
+    /// The place of the endpoint in the gateway.
+    pub(crate) endpoint: usize,
+}
+
+/// What follows from the end of a Send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The server has them.
+    Paid,
+    /// They go again later.
+    Again,
+    /// The server refuses this one reading for good: it was set aside.
+    Poison,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            totals: Totals::default(),
+            backlog: Backlog::default(),
+            alarms: BTreeSet::new(),
+            others: BTreeSet::new(),
+            flight: None,
+            next_send: 0,
+            batch: limits::MAX_READINGS_PER_SEND,
+            refusals: 0,
+            bad_requests: 0,
+            paused_until: None,
+            is_failing: false,
+        }
+    }
+}
+
+impl Outbox {
+    /// Returns how many readings are in memory only.
+    pub(crate) fn waiting(&self) -> usize {
+        let in_flight = |flight: &Flight| flight.count(Origin::Memory) + flight.count(Origin::Gone);
+        self.alarms.len() + self.others.len() + self.flight.as_ref().map_or(0, in_flight)
+    }
+
+    /// Returns when the oldest reading that waits was measured, where that is known.
+    pub(crate) fn oldest(&self, memory: &Memory) -> Option<Timestamp> {
+        let first = |seqs: &BTreeSet<u64>| memory.get(*seqs.first()?)?.reading.wall();
+        let items = self.flight.iter().flat_map(|flight| &flight.items);
+        let in_flight = items.filter_map(|item| item.reading.wall()).min();
+        [
+            self.backlog.oldest(),
+            first(&self.alarms),
+            first(&self.others),
+            in_flight,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Says whether the server has not taken the last Send.
+    pub(crate) const fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
+    /// Puts a reading behind the others of its kind.
+    pub(crate) fn push(&mut self, seq: u64, class: PointClass) {
+        self.totals.produced += 1;
+        self.insert(seq, class);
+    }
+
+    /// Counts a reading that had to go for want of room.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        if self.alarms.remove(&seq) || self.others.remove(&seq) {
+            self.totals.dropped += 1;
+        }
+    }
+
+    /// Returns the numbers of all that is in memory.
+    pub(crate) fn in_memory(&self) -> impl Iterator<Item = u64> {
+        let items = self.flight.iter().flat_map(|flight| &flight.items);
+        let in_flight = items
+            .filter(|item| item.origin == Origin::Memory)
+            .map(|item| item.reading.seq);
+        self.alarms.iter().chain(&self.others).copied().chain(in_flight)
+    }
+
+    /// Forgets everything that is in memory; says how much that was.
+    pub(crate) fn clear(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> usize {
+        if let Some(flight) = self.flight.take() {
+            self.put_back(flight.items, ledger);
+        }
+        let mut seqs = std::mem::take(&mut self.alarms);
+        seqs.append(&mut self.others);
+        for &seq in &seqs {
+            ledger.settle_in_memory(seq, now);
+        }
+        self.totals.dropped += seqs.len() as u64;
+        seqs.len()
+    }
+
+    /// Drops what was measured before a time and only waits in memory; says how much that was.
+    pub(crate) fn drop_older(&mut self, than: Timestamp, ledger: &mut Ledger<'_>, now: Instant) -> usize {
+        let is_older = |seq: &u64| {
+            let wall = ledger.memory.get(*seq).and_then(|held| held.reading.wall());
+            wall.is_some_and(|wall| wall < than)
+        };
+        let older: Vec<u64> = self
+            .alarms
+            .iter()
+            .chain(&self.others)
+            .copied()
+            .filter(is_older)
+            .collect();
+        for &seq in &older {
+            self.forget(seq);
+            ledger.settle_in_memory(seq, now);
+        }
+        older.len()
+    }
+
+    /// Sets loaded readings aside that do not fit; says how many.
+    pub(crate) fn set_aside(
+        &mut self,
+        fits: impl Fn(&Reading) -> bool,
+        ledger: &mut Ledger<'_>,
+        now: Instant,
+    ) -> usize {
+        let unfit = self.backlog.loaded().filter(|(_, reading)| !fits(reading));
+        let unfit: Vec<(PointClass, u64)> = unfit.map(|(class, reading)| (class, reading.seq)).collect();
+        let take = |(class, seq): &(PointClass, u64)| {
+            let reading = self.backlog.take(*class, *seq)?;
+            let (class, origin) = (*class, Origin::Disk);
+            Some(Item {
+                reading,
+                class,
+                origin,
+            })
+        };
+        let items: Vec<Item> = unfit.iter().filter_map(take).collect();
+        self.totals.dropped += items.len() as u64;
+        self.settle(&items, ledger, now);
+        items.len()
+    }
+
+    /// Notes that a reading has become durable: from now on it is owed out of the buffer.
+    pub(crate) fn stored(&mut self, class: PointClass, reading: &Reading) {
+        self.alarms.remove(&reading.seq);
+        self.others.remove(&reading.seq);
+        let mut items = self.flight.iter_mut().flat_map(|flight| &mut flight.items);
+        if let Some(item) = items.find(|item| item.reading.seq == reading.seq) {
+            item.origin = Origin::Disk;
+        }
+        self.totals.stored += 1;
+        self.backlog.stored(class, reading);
+    }
+
+    /// Takes what was loaded out of the buffer.
+    pub(crate) fn handle_loaded(
+        &mut self,
+        load: Load,
+        loaded: Vec<crate::buffer::Loaded>,
+        is_settled: impl Fn(u64) -> bool,
+    ) {
+        let items = self.flight.iter().flat_map(|flight| &flight.items);
+        let in_flight = items
+            .filter(|item| item.class == load.class && item.origin == Origin::Disk)
+            .count();
+        let flight = self.flight.as_ref();
+        let known = |seq| is_settled(seq) || flight.is_some_and(|flight| flight.contains(seq));
+        let missing = self.backlog.handle_loaded(load, loaded, known, in_flight as u64);
+        self.totals.dropped = self.totals.dropped.saturating_add_signed(missing);
+    }
+
+    /// Takes what the disk had to let go of.
+    pub(crate) fn handle_gap(&mut self, gap: &Gap) {
+        let (class, mut kept) = (gap.debt.stream.class, 0);
+        for item in self.flight.iter_mut().flat_map(|flight| &mut flight.items) {
+            let is_gone = item.origin == Origin::Disk && item.class == class;
+            if is_gone && gap.seqs.contains(&item.reading.seq) {
+                item.origin = Origin::Gone;
+                kept += 1;
+            }
+        }
+        self.totals.dropped += self.backlog.handle_gap(class, gap.count, &gap.seqs, kept);
+    }
+
+    /// Returns when a pause ends, where there is something to send after it, or when to load again.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let is_under_way = self.flight.as_ref().is_some_and(|flight| flight.is_under_way);
+        let waits = !is_under_way && (self.waiting() > 0 || self.backlog.count() > 0);
+        let pause = self.paused_until.filter(|_| waits);
+        [pause, self.backlog.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Says whether there is a pause.
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
+    }
+
+    /// Takes the next readings to send. What does not fit into one Send with another, `may_go` refuses.
+    pub(crate) fn take(
+        &mut self,
+        ledger: &mut Ledger<'_>,
+        may_go: impl Fn(&Reading) -> bool,
+        now: Instant,
+    ) -> Option<(SendId, &[Item])> {
+        let is_under_way = self.flight.as_ref().is_some_and(|flight| flight.is_under_way);
+        if is_under_way || self.is_paused(now) {
+            return None;
+        }
+        let items = match self.flight.take() {
+            Some(flight) => flight.items,
+            None => self.compose(ledger, may_go),
+        };
+        if items.is_empty() {
+            return None;
+        }
+        let id = SendId(self.next_send);
+        self.next_send += 1;
+        self.paused_until = None;
+        let flight = Flight {
+            id,
+            is_under_way: true,
+            items,
+        };
+        Some((id, &self.flight.insert(flight).items))
+    }
+
+    /// Puts back what [`take`](Self::take) gave and could not be sent.
+    pub(crate) fn return_flight(&mut self, id: SendId, ledger: &mut Ledger<'_>) {
+        if let Some(flight) = self.flight.take_if(|flight| flight.id == id) {
+            self.put_back(flight.items, ledger);
+        }
+    }
+
+    /// Takes what became of a Send; what comes of it goes with the next [`take`](Self::take).
+    pub(crate) fn handle_finished(
+        &mut self,
+        id: SendId,
+        outcome: SendOutcome,
+        ledger: &mut Ledger<'_>,
+        now: Instant,
+    ) -> Verdict {
+        if self.flight.as_ref().is_none_or(|flight| flight.id != id) {
+            return Verdict::Again;
+        }
+        self.is_failing = outcome != SendOutcome::Delivered;
+        match outcome {
+            SendOutcome::Delivered => self.pay(ledger, now),
+            SendOutcome::Rejected(Code::BAD_REQUEST) => self.handle_bad_request(ledger, now),
+            SendOutcome::Rejected(Code::NOT_FOUND) => self.repeat(now),
+            SendOutcome::Rejected(Code::REQUEST_ENTITY_TOO_LARGE) => self.split(ledger, now),
+            SendOutcome::Rejected(_) | SendOutcome::TimedOut => {
+                self.return_flight(id, ledger);
+                self.pause(now);
+                Verdict::Again
+            }
+            SendOutcome::Lost => {
+                self.return_flight(id, ledger);
+                self.backlog.unload();
+                Verdict::Again
+            }
+        }
+    }
+
+    /// Makes the next Send smaller because this one cannot be made; a single reading is set aside.
+    pub(crate) fn split(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
+        let Some(flight) = self.flight.take() else {
+            return Verdict::Again;
+        };
+        if flight.items.len() <= 1 {
+            self.bad_requests = 0;
+            self.totals.dropped += flight.items.len() as u64;
+            self.settle(&flight.items, ledger, now);
+            return Verdict::Poison;
+        }
+        self.batch = flight.items.len() / 2;
+        self.put_back(flight.items, ledger);
+        Verdict::Again
+    }
+
+    /// Ends a pause: the server has just shown that it is there.
+    pub(crate) fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Chooses what the next Send holds, and takes it out of where it waits.
+    fn compose(&mut self, ledger: &mut Ledger<'_>, may_go: impl Fn(&Reading) -> bool) -> Vec<Item> {
+        let mut chosen = Vec::new();
+        let mut seen = BTreeSet::new();
+        let has_backlog = self.backlog.loaded().next().is_some();
+        // Half of a Send is the backlog's where there is one, and the other half is not.
+        let share = if has_backlog {
+            self.batch.div_ceil(2)
+        } else {
+            self.batch
+        };
+        let live = self.alarms.iter().chain(&self.others);
+        let live = live.filter_map(|seq| Some((Origin::Memory, ledger.memory.get(*seq)?)));
+        let live = live.map(|(origin, held)| (origin, held.class, &held.reading));
+        choose(live, share, &mut seen, &mut chosen);
+        let stored = self.backlog.loaded().filter(|(_, reading)| may_go(reading));
+        let stored = stored.map(|(class, reading)| (Origin::Disk, class, reading));
+        choose(stored, self.batch, &mut seen, &mut chosen);
+        for item in &chosen {
+            let seq = item.reading.seq;
+            match item.origin {
+                Origin::Memory => {
+                    self.alarms.remove(&seq);
+                    self.others.remove(&seq);
+                    ledger.memory.start(seq, ledger.account);
+                }
+                Origin::Disk | Origin::Gone => {
+                    self.backlog.take(item.class, seq);
+                }
+            }
+        }
+        chosen
+    }
+
+    fn pay(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
+        if let Some(flight) = self.flight.take() {
+            let live = flight.count(Origin::Memory);
+            self.totals.delivered_live += live as u64;
+            self.totals.delivered_late += (flight.items.len() - live) as u64;
+            self.settle(&flight.items, ledger, now);
+        }
+        self.refusals = 0;
+        self.bad_requests = 0;
+        self.batch = (self.batch * 2).min(limits::MAX_READINGS_PER_SEND);
+        Verdict::Paid
+    }
+
+    /// Some servers say 4.00 where they have no such registration: the first one is repeated as it is, after the
+    /// Update that the client sends. Only from the second on are the readings themselves under suspicion.
+    fn handle_bad_request(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
+        self.bad_requests += 1;
+        if self.bad_requests > 1 {
+            return self.split(ledger, now);
+        }
+        self.repeat(now)
+    }
+
+    /// Has the same Send go again as it is.
+    fn repeat(&mut self, now: Instant) -> Verdict {
+        if let Some(flight) = &mut self.flight {
+            flight.is_under_way = false;
+        }
+        self.pause(now);
+        Verdict::Again
+    }
+
+    fn pause(&mut self, now: Instant) {
+        let factor = 1u32.checked_shl(self.refusals.min(16)).unwrap_or(u32::MAX);
+        let pause = limits::SEND_BACKOFF
+            .saturating_mul(factor)
+            .min(limits::MAX_SEND_BACKOFF);
+        self.refusals += 1;
+        self.paused_until = now.checked_add(pause);
+        self.backlog.unload();
+    }
+
+    fn put_back(&mut self, items: Vec<Item>, ledger: &mut Ledger<'_>) {
+        for item in items {
+            match item.origin {
+                Origin::Memory => {
+                    self.insert(item.reading.seq, item.class);
+                    ledger.memory.put_back(item.reading.seq, ledger.account);
+                }
+                Origin::Disk => self.backlog.put_back(item.class, item.reading),
+                Origin::Gone => self.totals.dropped += 1,
+            }
+        }
+    }
+
+    /// Notes that readings are owed no more, and tells the disk where it knows of them.
+    fn settle(&mut self, items: &[Item], ledger: &mut Ledger<'_>, now: Instant) {
+        let mut stored: BTreeMap<PointClass, BTreeMap<u64, Option<Timestamp>>> = BTreeMap::new();
+        for item in items {
+            let seq = item.reading.seq;
+            match item.origin {
+                Origin::Memory => ledger.settle_in_memory(seq, now),
+                Origin::Disk => {
+                    let of_class = stored.entry(item.class).or_default();
+                    of_class.insert(seq, item.reading.wall());
+                }
+                Origin::Gone => {}
+            }
+        }
+        for (class, readings) in stored {
+            let seqs: Vec<u64> = readings.keys().copied().collect();
+            let last = readings.into_values().next_back().flatten();
+            let (alarms, others) = (&self.alarms, &self.others);
+            let waits = |between: std::ops::Range<u64>| {
+                alarms
+                    .range(between.clone())
+                    .chain(others.range(between))
+                    .next()
+                    .is_some()
+            };
+            for range in self.backlog.settle(class, &seqs, last, waits) {
+                ledger.settlements.insert(ledger.endpoint, class, range, now);
+            }
+        }
+    }
+
+    fn insert(&mut self, seq: u64, class: PointClass) {
+        if class == PointClass::Alarm {
+            self.alarms.insert(seq);
+        } else {
+            self.others.insert(seq);
+        }
+    }
+}
+
+impl Ledger<'_> {
+    fn settle_in_memory(&mut self, seq: u64, now: Instant) {
+        let Some(class) = self.memory.get(seq).map(|held| held.class) else {
+            return;
+        };
+        if self.memory.settle(seq, self.account) {
+            self.settlements.insert(self.endpoint, class, seq..=seq, now);
+        }
+    }
+}
+
+/// Chooses readings in their order until there are `share` of them. A server cannot tell two values of one resource
+/// and moment apart: the second one waits for the next Send, and so does what comes behind it.
+fn choose<'a>(
+    from: impl Iterator<Item = (Origin, PointClass, &'a Arc<Reading>)>,
+    share: usize,
+    seen: &mut BTreeSet<(Path, Moment)>,
+    chosen: &mut Vec<Item>,
+) {
+    for (origin, class, reading) in from {
+        if chosen.len() >= share || !seen.insert((reading.path, reading.moment)) {
+            break;
+        }
+        let reading = Arc::clone(reading);
+        chosen.push(Item {
+            reading,
+            class,
+            origin,
+        });
+    }
+}

@@ -186,10 +186,11 @@ impl Gateway {
         let damaged = restored
             .damaged
             .into_iter()
-            .map(|(name, damage)| StateEvent::Damaged {
-                name: name.to_string(),
-                reason: damage.to_string(),
-            });
+            .map(|(name, damage)| (name.to_string(), damage));
+        let damaged = damaged.chain(clients.damaged).map(|(name, damage)| {
+            let reason = damage.to_string();
+            StateEvent::Damaged { name, reason }
+        });
         for event in named.events.into_iter().chain(damaged) {
             self.event(Event::State(event));
         }

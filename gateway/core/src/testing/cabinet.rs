@@ -9,11 +9,13 @@ use lwm2m_client::Timestamp;
 use lwm2m_client::object::Model;
 
 use super::server::{Answer, Got, TestServer};
+use super::state_store::StateStore;
 use super::wire::{Destination, Wire};
+use crate::buffer::Contents;
 use crate::profile::Profile;
 use crate::{
     AccountConfig, CabinetConfig, Config, Delivery, DeviceConfig, Downlink, EndpointId, Event, Frame,
-    Gateway, Link, Now, Output, Uplink,
+    Gateway, Kept, Link, Now, Output, Uplink,
 };
 
 /// Wake-ups at one moment beyond which time is not going on.
@@ -33,6 +35,12 @@ pub(crate) struct TestCabinet {
     pub(crate) transcript: Vec<String>,
     /// What is under way between gateway and server, where that takes time.
     pub(crate) wire: Option<Wire>,
+    /// What outlives a restart.
+    pub(crate) store: StateStore,
+    /// Every datagram of the gateway, with its time and endpoint.
+    pub(crate) datagrams: Vec<(Instant, EndpointId, Vec<u8>)>,
+    /// The number of the present start; 0 where nothing outlives it.
+    boot: u32,
 }
 
 /// Returns the configuration of a device at a unit of the only bus.
@@ -81,6 +89,48 @@ impl TestCabinet {
         Self::with_seed(config, 1)
     }
 
+    /// Returns a cabinet that has just been switched on and whose state outlives a restart.
+    pub(crate) fn kept(config: Config, store: StateStore) -> Self {
+        let mut cabinet = Self::with_seed(config.clone(), 1);
+        cabinet.store = store;
+        cabinet.transcript.clear();
+        cabinet.datagrams.clear();
+        cabinet.server.got.clear();
+        cabinet.restart(config);
+        cabinet
+    }
+
+    /// Cuts the power and switches on again, maybe with another configuration. What was under way is lost.
+    pub(crate) fn restart(&mut self, config: Config) {
+        self.boot += 1;
+        self.store.waiting.clear();
+        let kept = Kept {
+            saved: self.store.saved.clone(),
+            contents: Contents {
+                boot: self.boot,
+                next_seq: 1,
+                ..Contents::default()
+            },
+        };
+        let seed = u64::from(self.boot);
+        self.gateway = Gateway::restore(config, super::table(), kept, seed, self.now).unwrap();
+        self.settle();
+    }
+
+    /// Ends the gateway in good order.
+    pub(crate) fn stop(&mut self) {
+        self.gateway.begin_stop(self.now);
+        self.settle();
+    }
+
+    /// Lets the request to save that waits become durable.
+    pub(crate) fn finish_save(&mut self) {
+        if let Some((id, result)) = self.store.finish() {
+            self.gateway.handle_saved(id, result, self.now);
+            self.settle();
+        }
+    }
+
     /// Returns a cabinet whose randomness is this.
     pub(crate) fn with_seed(config: Config, seed: u64) -> Self {
         let now = super::start();
@@ -100,6 +150,9 @@ impl TestCabinet {
             interests: Vec::new(),
             transcript: Vec::new(),
             wire: None,
+            store: StateStore::default(),
+            datagrams: Vec::new(),
+            boot: 0,
         };
         cabinet.settle();
         cabinet
@@ -244,6 +297,10 @@ impl TestCabinet {
     fn settle(&mut self) {
         while let Some(output) = self.gateway.poll_output() {
             self.transcript.push(format!("{output:?}"));
+            if let Output::Transmit { endpoint, datagram } = &output {
+                self.datagrams
+                    .push((self.now.instant, *endpoint, datagram.clone()));
+            }
             match output {
                 Output::Transmit { endpoint, datagram } if self.is_connected => {
                     self.carry(Destination::Server(endpoint), datagram);
@@ -251,7 +308,12 @@ impl TestCabinet {
                 Output::Transmit { .. } => {}
                 Output::Downlink(downlink) => self.downlinks.push(downlink),
                 Output::Interest { point, every_ms, .. } => self.interests.push((point.0, every_ms)),
-                Output::Buffer(_) | Output::Save(_) => {}
+                Output::Buffer(_) => {}
+                Output::Save(request) => {
+                    if let Some((id, result)) = self.store.handle(request) {
+                        self.gateway.handle_saved(id, result, self.now);
+                    }
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }

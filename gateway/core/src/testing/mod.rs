@@ -3,6 +3,7 @@
 mod cabinet;
 mod profile;
 mod server;
+mod state_store;
 mod wire;
 
 use std::sync::{Arc, LazyLock};
@@ -14,6 +15,7 @@ use lwm2m_client::object::ObjectTable;
 pub(crate) use cabinet::{TestCabinet, device, one_server};
 pub(crate) use profile::{ABSENT, IMPOSSIBLE, Meter, Relay, coils, confirmed, point, words};
 pub(crate) use server::Got;
+pub(crate) use state_store::{Saves, StateStore};
 pub(crate) use wire::Wire;
 
 use crate::Now;

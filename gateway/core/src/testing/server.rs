@@ -33,6 +33,8 @@ pub(crate) struct Answer {
     pub(crate) code: String,
     /// The payload as text.
     pub(crate) text: String,
+    /// Its place in the order of notifications, where it is one.
+    pub(crate) observe: Option<u32>,
     /// Seconds, where there is such an option.
     pub(crate) max_age: Option<u32>,
     /// The token of the request.
@@ -72,6 +74,7 @@ impl TestServer {
                 let answer = Answer {
                     code: packet.header.get_code(),
                     text: String::from_utf8_lossy(&packet.payload).into_owned(),
+                    observe: number(&packet, CoapOption::Observe),
                     max_age: number(&packet, CoapOption::MaxAge),
                     token: packet.get_token().to_vec(),
                 };

@@ -4,6 +4,9 @@ mod commands;
 mod configuration;
 mod hostile;
 mod readings;
+mod removed;
+mod restarts;
+mod saving;
 mod servers;
 
 use lwm2m_client::object::Model;

@@ -1,0 +1,129 @@
+//! When and how the gateway saves what is to outlive a restart, on a disk that works, fails or says nothing.
+
+use super::restarts::{MODEL, config, registrations, running};
+use crate::Event;
+use crate::testing::{Meter, Saves, StateStore, TestCabinet, device, one_server, words};
+
+#[test]
+fn nobody_speaks_before_message_ids_are_reserved_on_disk() {
+    let mut cabinet = TestCabinet::kept(config(), StateStore::which(Saves::Wait));
+    cabinet.run_ms(5_000);
+    assert_eq!(cabinet.datagrams.len(), 0);
+    cabinet.finish_save();
+    cabinet.store.saves = Saves::Work;
+    cabinet.run_ms(5_000);
+    assert_eq!(registrations(&cabinet), (3, 0));
+    assert!(cabinet.store.changes.len() < 20, "{:?}", cabinet.store.changes);
+}
+
+#[test]
+fn while_saving_fails_live_traffic_goes_on_and_a_person_is_told_once() {
+    let mut cabinet = TestCabinet::kept(config(), StateStore::which(Saves::Fail));
+    cabinet.run_ms(5_000);
+    cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    cabinet.run_ms(5_000);
+    assert_eq!(registrations(&cabinet).0, 3);
+    assert!(!cabinet.sent().is_empty());
+    cabinet.run_ms(600_000);
+    let told = |event: &&Event| matches!(event, Event::StateFailed { .. } | Event::StateWorks);
+    let events: Vec<_> = cabinet.events.iter().filter(told).cloned().collect();
+    let reason = "the disk is broken".to_owned();
+    assert_eq!(events, [Event::StateFailed { reason }]);
+    let attempts = cabinet.store.changes.len();
+    assert!((12..25).contains(&attempts), "{attempts} attempts in ten minutes");
+
+    cabinet.store.saves = Saves::Work;
+    cabinet.run_ms(60_000);
+    assert_eq!(cabinet.events.last(), Some(&Event::StateWorks));
+    cabinet.server.got.clear();
+    cabinet.restart(config());
+    cabinet.run_ms(2_000);
+    assert_eq!(
+        registrations(&cabinet),
+        (0, 3),
+        "what could not be saved then is saved now"
+    );
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_not_waited_for() {
+    let mut cabinet = TestCabinet::kept(config(), StateStore::which(Saves::Wait));
+    cabinet.run_ms(20_000);
+    assert_eq!(registrations(&cabinet), (3, 0));
+    cabinet.store.saves = Saves::Work;
+    cabinet.finish_save();
+    cabinet.run_ms(1_000);
+    assert!(cabinet.events.contains(&Event::StateWorks));
+    cabinet.restart(config());
+    cabinet.run_ms(2_000);
+    assert_eq!(registrations(&cabinet), (3, 3));
+}
+
+#[test]
+fn a_stop_on_a_broken_disk_ends_all_the_same() {
+    let mut cabinet = running();
+    cabinet.store.saves = Saves::Fail;
+    assert!(!cabinet.gateway.is_stopped());
+    cabinet.stop();
+    assert!(cabinet.gateway.is_stopped());
+}
+
+#[test]
+fn a_stop_waits_for_the_disk_and_begins_nothing() {
+    let mut cabinet = running();
+    cabinet.store.saves = Saves::Wait;
+    cabinet.stop();
+    cabinet.uplink(1, words(0, &[2500, 25, 360]));
+    cabinet.run_ms(2_000);
+    assert_eq!(cabinet.sent(), Vec::<Vec<String>>::new());
+    for _ in 0..10 {
+        if cabinet.gateway.is_stopped() {
+            break;
+        }
+        cabinet.finish_save();
+    }
+    assert!(cabinet.gateway.is_stopped());
+    assert!(cabinet.store.names().contains(&"core/stopped"));
+}
+
+#[test]
+fn values_are_saved_when_they_are_first_complete_and_then_now_and_then() {
+    let mut cabinet = TestCabinet::kept(config(), StateStore::default());
+    cabinet.run_ms(2_000);
+    let requests = |cabinet: &TestCabinet| cabinet.store.changes.len();
+    cabinet.uplink(1, words(0, &[2301, 15, 340]));
+    let before = requests(&cabinet);
+    assert!(cabinet.store.names().iter().all(|name| !name.contains("/3421/")));
+    cabinet.uplink(1, words(3, &[9, 123, 12_345]));
+    assert_eq!(requests(&cabinet), before + 1);
+    assert!(cabinet.store.names().contains(&"core/values/meter-1/3421/0/0"));
+    cabinet.run_ms(5_000);
+    let before = requests(&cabinet);
+    for _ in 0..60 {
+        cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+        cabinet.run_ms(60_000);
+    }
+    let hour = requests(&cabinet) - before;
+    assert!((4..=8).contains(&hour), "{hour} requests in an hour");
+}
+
+#[test]
+fn many_devices_are_saved_in_requests_of_a_bounded_size() {
+    let devices = (1..=200).map(|unit| device(&format!("meter-{unit}"), unit, Meter::new()));
+    let config = one_server(MODEL, devices.collect());
+    let mut cabinet = TestCabinet::kept(config, StateStore::default());
+    cabinet.run_ms(20_000);
+    assert!(registrations(&cabinet).0 > 200);
+    assert!(
+        cabinet.store.changes[0] > 400,
+        "{:?}",
+        &cabinet.store.changes[..3]
+    );
+    for unit in 1..=200 {
+        cabinet.uplink(unit, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    }
+    cabinet.stop();
+    assert!(cabinet.gateway.is_stopped());
+    let limit = crate::limits::MAX_CHANGES_PER_SAVE;
+    assert!(cabinet.store.changes.iter().all(|changes| *changes <= limit + 25));
+}

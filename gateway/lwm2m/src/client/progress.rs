@@ -182,7 +182,9 @@ impl Client {
             Outcome::UpdatedAnew => self.save_soon(),
             Outcome::Gone => {
                 self.drop_sends(SendOutcome::Lost);
-                if self.registration.state() != RegistrationState::Waiting {
+                // A registration that seems lost stays saved: should there be a restart now, it is tried once more.
+                let left = [RegistrationState::Stopped, RegistrationState::Disabled];
+                if left.contains(&self.state()) {
                     self.save_soon();
                 }
             }

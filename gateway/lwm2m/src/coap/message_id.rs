@@ -14,8 +14,8 @@ use super::reservation::Reservation;
 const BURST: u32 = 4_300;
 /// Ids per EXCHANGE_LIFETIME beside the burst; together they stay below 65,536.
 const SUSTAINED: u32 = 61_200;
-/// Ids that are reserved at once.
-const BLOCK: u64 = 2_048;
+/// Ids that are reserved at once: at first, and in the end.
+const BLOCKS: (u64, u64) = (128, 2_048);
 /// Ids unpaid with which a restart need not wait, whatever it skips.
 const SETTLED: u32 = 1_000;
 /// How much slower ids are given out in the first EXCHANGE_LIFETIME after a jump: the ids of that time reach less
@@ -77,7 +77,7 @@ pub(super) struct MessageIds {
 impl MessageIds {
     pub(super) fn new(first: u16, exchange_lifetime: Duration) -> Self {
         Self {
-            numbers: Reservation::new(first.into(), BLOCK, false),
+            numbers: Reservation::new(first.into(), BLOCKS, false),
             interval: interval(exchange_lifetime),
             paid_until: None,
             slow_until: None,
@@ -91,7 +91,7 @@ impl MessageIds {
         // More than that is paid when EXCHANGE_LIFETIME is over, whatever it was.
         let recent = reserved.recent.min(BURST + SUSTAINED);
         Self {
-            numbers: Reservation::new(reserved.end.min(LARGEST), BLOCK, true),
+            numbers: Reservation::new(reserved.end.min(LARGEST), BLOCKS, true),
             interval,
             paid_until: Some(now + interval * recent),
             slow_until: reserved.jumped.then_some(now + exchange_lifetime),

@@ -9,16 +9,23 @@ pub(crate) struct Reservation {
     next: u64,
     /// Below this numbers may be taken; none where no reservation is needed.
     end: Option<u64>,
+    /// How many are reserved at once: each time twice as many, so that a short life wastes few.
     block: u64,
+    largest_block: u64,
+    /// How many of the last block are left when more is asked for.
+    low: u64,
 }
 
 impl Reservation {
-    /// Begins at a number, below which everything counts as taken.
-    pub(crate) fn new(next: u64, block: u64, reserves: bool) -> Self {
+    /// Begins at a number, below which everything counts as taken. Blocks begin with the first size and grow to the
+    /// second.
+    pub(crate) fn new(next: u64, (block, largest_block): (u64, u64), reserves: bool) -> Self {
         Self {
             next,
             end: reserves.then_some(next),
             block,
+            largest_block,
+            low: block / 2,
         }
     }
 
@@ -45,7 +52,7 @@ impl Reservation {
     /// Says whether it is time to reserve more: half of a block is left, which outlasts the wait for the disk.
     pub(crate) fn is_due(&self) -> bool {
         self.end
-            .is_some_and(|end| end.saturating_sub(self.next) <= self.block / 2)
+            .is_some_and(|end| end.saturating_sub(self.next) <= self.low)
     }
 
     /// Returns the end to make durable: the present one, or the one of a new block where that is due.
@@ -65,7 +72,11 @@ impl Reservation {
 
     /// Takes that an end is durable.
     pub(crate) fn confirm(&mut self, durable: u64) {
-        self.end = self.end.map(|end| end.max(durable));
+        if let Some(end) = self.end.as_mut().filter(|end| **end < durable) {
+            self.low = (durable - *end) / 2;
+            *end = durable;
+            self.block = (self.block * 2).min(self.largest_block);
+        }
     }
 }
 
@@ -75,7 +86,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_before_it_is_durable_and_more_is_asked_for_early() {
-        let mut numbers = Reservation::new(100, 10, true);
+        let mut numbers = Reservation::new(100, (10, 10), true);
         assert!(numbers.is_due());
         assert_eq!(numbers.take(), None);
         numbers.confirm(numbers.wanted_end());
@@ -91,8 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn blocks_grow_to_the_largest() {
+        let mut numbers = Reservation::new(0, (10, 40), true);
+        for expected in [10, 20, 40, 40] {
+            assert_eq!(numbers.wanted_end() - numbers.next(), expected);
+            numbers.confirm(numbers.wanted_end());
+            assert!(!numbers.is_due());
+            while numbers.take().is_some() {}
+        }
+    }
+
+    #[test]
     fn without_reservations_every_number_is_there() {
-        let mut numbers = Reservation::new(7, 10, false);
+        let mut numbers = Reservation::new(7, (10, 10), false);
         assert!((7..100).all(|n| numbers.take() == Some(n) && !numbers.is_due()));
         assert_eq!(numbers.wanted_end(), 110);
     }

@@ -66,7 +66,11 @@ impl Observations {
     pub(super) fn counting_from(sequence_end: u64, reserves: bool) -> Self {
         Self {
             by_token: BTreeMap::new(),
-            sequence: Reservation::new(sequence_end, limits::SEQUENCE_BLOCK, reserves),
+            sequence: Reservation::new(
+                sequence_end,
+                (limits::SEQUENCE_BLOCK, limits::SEQUENCE_BLOCK),
+                reserves,
+            ),
             owing: false,
             under_way: BTreeMap::new(),
             owed: Vec::new(),

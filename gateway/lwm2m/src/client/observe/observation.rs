@@ -101,7 +101,7 @@ impl Observation {
         let evaluated = (owing || (live && is_free)).then(|| self.monitor.poll_timeout(&self.rule));
         let repeat = self.repeat_at.filter(|_| live && is_free);
         let waiting = self.waiting.front().map(|fired| {
-            if live && is_free {
+            if self.lapsed || (live && is_free) {
                 fired.at
             } else {
                 fired.at + limits::OWED_AFTER

@@ -66,3 +66,31 @@ fn entries(saved: &[SavedEntry]) -> Option<Vec<Entry>> {
     });
     entries.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::observe::NewObservation;
+    use crate::client::tests::start;
+
+    #[test]
+    fn without_a_reserved_sequence_number_nothing_is_observed() {
+        let mut observations = Observations::counting_from(0, true);
+        let observe = |observations: &mut Observations| {
+            let new = NewObservation {
+                token: vec![1],
+                path: Path::resource(3303, 0, 5700),
+                format: ContentFormat::Text,
+                rule: Rule::new(&Attributes::default(), None, None),
+                entries: Vec::new(),
+            };
+            observations.insert(new, start())
+        };
+        assert_eq!(observe(&mut observations), None);
+        observations.handle_reserved(observations.reserved_sequence());
+        let begun = (0..limits::SEQUENCE_BLOCK + 5).filter(|_| observe(&mut observations).is_some());
+        assert_eq!(begun.count() as u64, limits::SEQUENCE_BLOCK);
+        assert!(observations.is_reservation_due());
+        assert_eq!(observations.observed(), []);
+    }
+}

@@ -73,6 +73,9 @@ impl Observations {
         (live, confirmable): (bool, bool),
         now: Instant,
     ) -> Vec<Outgoing> {
+        if self.poll_timeout(live).is_none_or(|at| now < at) {
+            return Vec::new();
+        }
         let tokens: Vec<_> = self.by_token.keys().cloned().collect();
         let due = tokens.into_iter().filter_map(|token| {
             if self.owing {

@@ -348,6 +348,27 @@ fn several_values_go_in_one_late_notification() {
 }
 
 #[test]
+fn values_of_several_resources_go_late_where_their_instance_is_observed() {
+    let mut bench = Bench::default();
+    bench.client.set_owes_notifications(true);
+    bench.ask(&Ask::get("/3311/0").accept(JSON).observe(0).token(&[1]));
+    bench.events.clear();
+    bench.change("/3311/0/5851", Value::Integer(7));
+    bench.client.owe_notifications();
+    bench.collect();
+    let Some(Event::NotificationOwed { records }) = bench.events.pop() else {
+        panic!("{:?}", bench.events)
+    };
+    let mut paths = records.iter().map(|record| record.entry.path.to_string());
+    assert!(records.len() > 1 && paths.all(|path| path.starts_with("/3311/0/")));
+    let first = bench.take_sent();
+    acknowledge(&mut bench, &first);
+    assert_eq!(bench.client.notify_late(SendId(1), records, bench.now), Ok(()));
+    bench.collect();
+    assert_eq!(bench.take_sent().get_token(), [1]);
+}
+
+#[test]
 fn a_late_notification_that_is_lost_is_told_so() {
     let mut bench = observed(JSON);
     late(&mut bench, 1, &[1]).unwrap();

@@ -1,5 +1,6 @@
 //! What outlives a restart: registration, observations, attributes, object 1, and what must not be used twice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coap_lite::{CoapOption, Packet};
@@ -47,6 +48,10 @@ fn start(bench: &mut Bench) -> Packet {
     bench.collect();
     assert_eq!(bench.sent, [], "no id is reserved yet");
     bench.save();
+    if bench.sent.is_empty() {
+        // After many restarts in a short time ids are short.
+        bench.pass_until_sent();
+    }
     bench.take_sent()
 }
 
@@ -285,7 +290,8 @@ fn a_flow_of_sends_and_notifications_asks_for_a_save_only_once_a_block() {
         }
         bench.events.clear();
     }
-    assert_eq!(asked, (6_000 + 1_024) / 2_048);
+    // Blocks of 256, 512, 1,024 and 2,048 ids, each asked for when half of the one before is left.
+    assert_eq!(asked, 6);
 }
 
 #[test]
@@ -299,11 +305,73 @@ fn without_an_answer_of_the_store_the_reserved_ids_are_used_and_no_more() {
         bench.sent.clear();
         bench.pass(Duration::from_millis(20));
     }
-    assert!((1_024..=3_072).contains(&sent), "{sent}");
+    assert!((64..=512).contains(&sent), "{sent}");
     bench.save();
     bench.change(TEMPERATURE, Value::Float(-1.0));
     bench.pass_secs(1);
     assert!(!bench.sent.is_empty());
+}
+
+#[test]
+fn no_message_id_and_no_sequence_number_comes_again_after_a_crash() {
+    let mut bench = registered();
+    observe(&mut bench, TEMPERATURE, &[1]);
+    let (mut ids, mut last) = (BTreeSet::new(), 0);
+    for life in 0..10u16 {
+        let mut durable = bench.save();
+        for i in 0..life * 100 {
+            bench.change(TEMPERATURE, Value::Float((life * 1_000 + i).into()));
+            bench.pass(Duration::from_millis(20));
+            if bench.events.contains(&Event::SaveDue) {
+                durable = bench.save();
+                bench.events.clear();
+            }
+        }
+        for packet in std::mem::take(&mut bench.sent) {
+            assert!(ids.insert(packet.header.message_id), "{packet:?}");
+            let sequence = number(&packet, CoapOption::Observe).unwrap_or(last);
+            assert!(sequence >= last, "{sequence} after {last}");
+            last = sequence;
+        }
+        bench = bench.restarted(config(), &durable);
+        let update = start(&mut bench);
+        assert!(ids.insert(update.header.message_id));
+        bench.answer(&update, "2.04", &[]);
+    }
+    assert!(ids.len() > 4_000);
+}
+
+#[test]
+fn with_a_location_too_long_to_keep_a_restart_leads_to_a_register() {
+    let mut bench = registered();
+    bench.client.update(bench.now);
+    bench.pass_secs(0);
+    let update = bench.take_sent();
+    bench.answer(&update, "4.04", &[]);
+    let register = bench.take_sent();
+    let long = "x".repeat(200);
+    bench.answer(
+        &register,
+        "2.01",
+        &[long.as_str(); limits::SAVED_LOCATION_BYTES / 200 + 1],
+    );
+    assert_eq!(bench.client.state(), RegistrationState::Registered);
+    let saved = bench.save();
+    let mut bench = bench.restarted(config(), &saved);
+    assert_eq!(texts(&start(&mut bench), CoapOption::UriPath), ["rd"]);
+}
+
+#[test]
+fn a_client_that_has_left_does_not_come_back_as_registered() {
+    let mut bench = registered();
+    bench.client.deregister(bench.now);
+    bench.collect();
+    let delete = bench.take_sent();
+    bench.answer(&delete, "2.02", &[]);
+    assert!(bench.events.contains(&Event::SaveDue));
+    let saved = bench.save();
+    let mut bench = bench.restarted(config(), &saved);
+    assert_eq!(texts(&start(&mut bench), CoapOption::UriPath), ["rd"]);
 }
 
 /// A client at its bounds.
@@ -391,7 +459,7 @@ fn a_copy_that_may_be_old_is_left_far_behind() {
     let mut bench = bench.restarted(config(), &saved);
     let update = start(&mut bench);
     let ahead = update.header.message_id.wrapping_sub(100);
-    assert!((32_768..37_000).contains(&ahead), "{ahead}");
+    assert!((32_768..33_500).contains(&ahead), "{ahead}");
     bench.answer(&update, "2.04", &[]);
     bench.change(TEMPERATURE, Value::Float(1.0));
     let told = number(&bench.take_sent(), CoapOption::Observe).unwrap();

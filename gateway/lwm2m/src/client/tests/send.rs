@@ -134,8 +134,14 @@ fn the_server_mutes_and_unmutes_send() {
     let mut bench = Bench::default();
     assert_eq!(code(&bench.ask(&Ask::put("/1/0/23").body(0, "1"))), "2.04");
     assert!(bench.client.is_send_muted());
+    assert!(bench.events.contains(&Event::SendMuted(true)));
     assert_eq!(send(&mut bench, 1), Err(SendRefused::Muted));
+    bench.events.clear();
     assert_eq!(code(&bench.ask(&Ask::put("/1/0/23").body(0, "0"))), "2.04");
+    assert_eq!(bench.events, [Event::SendMuted(false)]);
+    // Nothing is told where nothing changes.
+    assert_eq!(code(&bench.ask(&Ask::put("/1/0/23").body(0, "0"))), "2.04");
+    assert_eq!(bench.events.len(), 1);
     assert_eq!(send(&mut bench, 1), Ok(()));
 }
 

@@ -73,6 +73,9 @@ impl Gateway {
             Reply::Dropped { .. } => {}
         }
         self.see_to_buffer(now);
+        if self.is_stopping() {
+            self.save_next(now);
+        }
     }
 
     /// Drops what was measured before a time and is still owed, to one server by its name or to all: in memory at

@@ -121,3 +121,74 @@ fn wishes(config: &Config) -> Vec<Wish<'_>> {
     });
     std::iter::once(cabinet).chain(devices).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use lwm2m_client::object::Model;
+
+    use super::*;
+    use crate::testing::{Meter, device, one_server};
+
+    fn config(ids: &[&str]) -> Config {
+        let devices = (1..).zip(ids).map(|(unit, id)| device(id, unit, Meter::new()));
+        one_server(Model::Y2026, devices.collect())
+    }
+
+    fn kept(names: &[(&str, &str)]) -> BTreeMap<Owner, Arc<str>> {
+        let owner = |id: &str| match id {
+            "~" => Owner::Cabinet,
+            _ => Owner::Device(id.into()),
+        };
+        names
+            .iter()
+            .map(|(id, name)| (owner(id), (*name).into()))
+            .collect()
+    }
+
+    fn named(config: &Config, names: &[(&str, &str)]) -> Result<Named, ConfigError> {
+        endpoint_names(config, &kept(names), &|_| false)
+    }
+
+    #[test]
+    fn a_name_is_what_is_configured_else_what_was_kept_else_what_is_derived() {
+        let mut config = config(&["a", "b", "c"]);
+        config.devices[2].endpoint = Some("feeder".into());
+        let named = named(&config, &[("~", "cab-1"), ("b", "cab-1-b"), ("c", "cab-1-c")]).unwrap();
+        let names: Vec<&str> = named.names.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["cab-1", "cab-17-a", "cab-1-b", "feeder"]);
+        assert_eq!(named.changed, [1, 3]);
+        assert_eq!(named.events.len(), 2, "the cabinet and b keep theirs");
+    }
+
+    #[test]
+    fn two_configured_devices_never_have_one_name() {
+        let names = named(&config(&["a", "b"]), &[("a", "cab-17-b")]);
+        assert!(
+            matches!(names, Err(ConfigError::DuplicateEndpoint { .. })),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_removed_device_is_not_derived_for_another_one() {
+        let taken = named(&config(&["b-c"]), &[("c", "cab-17-b-c")]);
+        assert!(
+            matches!(taken, Err(ConfigError::EndpointTaken { .. })),
+            "{taken:?}"
+        );
+        let own = named(&config(&["c"]), &[("c", "cab-17-c")]).unwrap();
+        assert_eq!((own.changed, own.events), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn a_configured_device_may_give_its_old_name_to_another_one() {
+        let mut config = config(&["a", "b"]);
+        config.devices[0].endpoint = Some("new".into());
+        config.devices[1].endpoint = Some("old".into());
+        let named = named(&config, &[("~", "cab-17"), ("a", "old"), ("b", "cab-17-b")]).unwrap();
+        assert_eq!(
+            (named.changed, named.events, named.bereft),
+            (vec![1, 2], vec![], vec![])
+        );
+    }
+}

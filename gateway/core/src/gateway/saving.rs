@@ -16,6 +16,7 @@ use std::time::Duration;
 use lwm2m_client::{InstanceId, ObjectId, Path, client};
 
 use crate::Now;
+use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 use crate::gateway::kept_values::Instances;
 use crate::limits;
@@ -141,6 +142,12 @@ impl Gateway {
         self.saving.as_ref().is_some_and(|saving| saving.is_stopping)
     }
 
+    /// Says whether a restart would lose no reading.
+    fn owes_nothing_in_memory(&self) -> bool {
+        let waiting = |endpoint: &Endpoint| endpoint.outbox.waiting();
+        self.endpoints.iter().all(|endpoint| waiting(endpoint) == 0)
+    }
+
     /// Has something saved, soon.
     pub(super) fn want_saved(&mut self, subject: Subject, now: Now) {
         if let Some(saving) = &mut self.saving {
@@ -215,10 +222,14 @@ impl Gateway {
     fn next_changes(&mut self, now: Now) -> (Vec<Subject>, Vec<Change>) {
         let (mut subjects, mut changes, mut bytes) = (Vec::new(), Vec::new(), 0);
         while changes.len() < limits::MAX_CHANGES_PER_SAVE && bytes < limits::MAX_SAVE_BYTES {
-            let has_changes = !changes.is_empty();
-            let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(has_changes)) else {
+            let may_stop = changes.is_empty() && self.has_stored_all();
+            let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(may_stop)) else {
                 break;
             };
+            if subject == Subject::Stopped && !self.owes_nothing_in_memory() {
+                // What was told as news and is lost is to be news again.
+                continue;
+            }
             let (under, values) = self.present(&subject, now);
             let Some(saving) = &mut self.saving else { break };
             for change in saving.differences(&under, values) {
@@ -302,10 +313,10 @@ impl Saving {
         self.due.insert(subject);
     }
 
-    /// Takes the next subject; the last word is said alone.
-    fn next(&mut self, has_changes: bool) -> Option<Subject> {
+    /// Takes the next subject; the last word is said alone, when it may be.
+    fn next(&mut self, may_stop: bool) -> Option<Subject> {
         let next = self.due.first()?;
-        if *next == Subject::Stopped && has_changes {
+        if *next == Subject::Stopped && !may_stop {
             return None;
         }
         self.due.pop_first()

@@ -8,14 +8,14 @@ use coap_lite::RequestType;
 use lwm2m_client::Timestamp;
 use lwm2m_client::object::Model;
 
+use super::buffer_store::BufferStore;
 use super::server::{Answer, Got, TestServer};
 use super::state_store::StateStore;
 use super::wire::{Destination, Wire};
-use crate::buffer::Contents;
 use crate::profile::Profile;
 use crate::{
-    AccountConfig, CabinetConfig, Config, Delivery, DeviceConfig, Downlink, EndpointId, Event, Frame,
-    Gateway, Kept, Link, Now, Output, Uplink,
+    AccountConfig, CabinetConfig, Config, ConfigError, Delivery, DeviceConfig, Downlink, EndpointId, Event,
+    Frame, Gateway, Kept, Link, Now, Output, Uplink,
 };
 
 /// Wake-ups at one moment beyond which time is not going on.
@@ -37,6 +37,8 @@ pub(crate) struct TestCabinet {
     pub(crate) wire: Option<Wire>,
     /// What outlives a restart.
     pub(crate) store: StateStore,
+    /// The readings owed that outlive a restart.
+    pub(crate) buffer: BufferStore,
     /// Every datagram of the gateway, with its time and endpoint.
     pub(crate) datagrams: Vec<(Instant, EndpointId, Vec<u8>)>,
     /// The number of the present start; 0 where nothing outlives it.
@@ -102,19 +104,21 @@ impl TestCabinet {
 
     /// Cuts the power and switches on again, maybe with another configuration. What was under way is lost.
     pub(crate) fn restart(&mut self, config: Config) {
+        self.try_restart(config).unwrap();
+    }
+
+    /// Does the same, and says why it is not possible.
+    pub(crate) fn try_restart(&mut self, config: Config) -> Result<(), ConfigError> {
         self.boot += 1;
         self.store.waiting.clear();
         let kept = Kept {
             saved: self.store.saved.clone(),
-            contents: Contents {
-                boot: self.boot,
-                next_seq: 1,
-                ..Contents::default()
-            },
+            contents: self.buffer.contents(self.boot),
         };
         let seed = u64::from(self.boot);
-        self.gateway = Gateway::restore(config, super::table(), kept, seed, self.now).unwrap();
+        self.gateway = Gateway::restore(config, super::table(), kept, seed, self.now)?;
         self.settle();
+        Ok(())
     }
 
     /// Ends the gateway in good order.
@@ -151,6 +155,7 @@ impl TestCabinet {
             transcript: Vec::new(),
             wire: None,
             store: StateStore::default(),
+            buffer: BufferStore::default(),
             datagrams: Vec::new(),
             boot: 0,
         };
@@ -308,7 +313,11 @@ impl TestCabinet {
                 Output::Transmit { .. } => {}
                 Output::Downlink(downlink) => self.downlinks.push(downlink),
                 Output::Interest { point, every_ms, .. } => self.interests.push((point.0, every_ms)),
-                Output::Buffer(_) => {}
+                Output::Buffer(request) => {
+                    for reply in self.buffer.handle(request) {
+                        self.gateway.handle_buffer(reply, self.now);
+                    }
+                }
                 Output::Save(request) => {
                     if let Some((id, result)) = self.store.handle(request) {
                         self.gateway.handle_saved(id, result, self.now);

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: a clock that stands still, small devices, a server, and a cabinet of all that.
 
+mod buffer_store;
 mod cabinet;
 mod profile;
 mod server;

@@ -5,7 +5,7 @@ use lwm2m_client::Path;
 use super::RELAY;
 use super::restarts::{MODEL, config, names, registrations, running, state_events};
 use crate::StateEvent;
-use crate::testing::{Got, one_server};
+use crate::testing::{Got, Meter, device, one_server, words};
 
 #[test]
 fn a_removed_device_that_owes_nothing_deregisters_and_is_forgotten_but_its_name_stays() {
@@ -78,4 +78,77 @@ fn a_command_to_a_removed_device_is_refused() {
             .as_ref(),
         "removed"
     );
+}
+
+#[test]
+fn a_removed_device_stays_until_its_server_has_everything_and_then_leaves() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    for round in 0..10 {
+        cabinet.uplink(1, words(0, &[2000 + round * 20, 15, 340, 9, 123, 12_345]));
+        cabinet.run_ms(10_000);
+    }
+    cabinet.stop();
+    let without = one_server(MODEL, vec![config().devices.remove(1)]);
+    cabinet.restart(without.clone());
+    let owes = state_events(&cabinet);
+    assert!(
+        matches!(&owes[..], [StateEvent::RemovedOwes { device, readings }] if &**device == "meter-1" && *readings >= 10),
+        "{owes:?}"
+    );
+    let status = cabinet.gateway.endpoints().remove(2);
+    assert_eq!((&*status.name, status.buffered >= 10), ("cab-17-meter-1", true));
+    cabinet.run_ms(600_000);
+    assert_eq!(state_events(&cabinet).len(), 1, "it waits for the server");
+
+    cabinet.restart(without.clone());
+    cabinet.is_connected = true;
+    cabinet.server.got.clear();
+    cabinet.run_ms(600_000);
+    let sent = cabinet.sent().concat();
+    for round in 0..10 {
+        let voltage = format!("/3421/0/1 {}", 200 + round * 2);
+        assert!(sent.contains(&voltage), "{voltage} in {sent:?}");
+    }
+    let last = cabinet.server.got.iter().rfind(|(from, _)| from.0 == 2);
+    assert_eq!(last.map(|(_, got)| got), Some(&Got::Deregister));
+    let device = "meter-1".into();
+    assert_eq!(
+        state_events(&cabinet).last(),
+        Some(&StateEvent::RemovedForgotten { device })
+    );
+    cabinet.restart(without);
+    assert_eq!(names(&cabinet), ["cab-17", "cab-17-relay-1"]);
+}
+
+#[test]
+fn the_endpoint_name_of_a_removed_device_is_free_only_when_it_owes_nothing_and_somebody_asks_for_it() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    cabinet.uplink(1, words(0, &[2000]));
+    cabinet.stop();
+    let mut heir = one_server(MODEL, vec![device("meter-2", 1, Meter::new())]);
+    heir.devices[0].endpoint = Some("cab-17-meter-1".into());
+    let refused = cabinet.try_restart(heir.clone()).err();
+    let refused = refused.map(|error| error.to_string()).unwrap();
+    assert!(
+        refused.contains("meter-1") && refused.contains("still has readings"),
+        "{refused}"
+    );
+
+    let without = one_server(MODEL, Vec::new());
+    cabinet.is_connected = true;
+    cabinet.restart(without);
+    cabinet.run_ms(600_000);
+    cabinet.events.clear();
+    cabinet.restart(heir.clone());
+    let taken = StateEvent::NameTaken {
+        device: "meter-2".into(),
+        removed: "meter-1".into(),
+        name: "cab-17-meter-1".into(),
+    };
+    assert_eq!(state_events(&cabinet), [taken]);
+    cabinet.events.clear();
+    cabinet.restart(heir);
+    assert_eq!(state_events(&cabinet), [], "the name is its own from then on");
 }

@@ -317,3 +317,43 @@ fn message_ids(datagrams: &[(std::time::Instant, crate::EndpointId, Vec<u8>)]) -
     own.map(|(_, endpoint, d)| (endpoint.0, u16::from_be_bytes([d[2], d[3]])))
         .collect()
 }
+
+#[test]
+fn what_is_in_memory_at_a_stop_is_delivered_after_it() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    cabinet.uplink(1, words(0, &[2400, 25, 350, 8, 124, 12_346]));
+    cabinet.stop();
+    assert!(cabinet.gateway.is_stopped());
+    cabinet.is_connected = true;
+    cabinet.restart(config());
+    cabinet.run_ms(30_000);
+    let sent = cabinet.sent().concat();
+    assert!(sent.contains(&"/3421/0/1 240".to_owned()), "{sent:?}");
+    cabinet.uplink(1, words(0, &[2400]));
+    cabinet.run_ms(2_000);
+    let again = cabinet.sent().concat();
+    assert!(
+        again.iter().all(|record| !record.starts_with("/3421/0/1 ")),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn what_a_full_disk_did_not_take_at_a_stop_is_news_again() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    cabinet.buffer.fails = true;
+    cabinet.uplink(1, words(0, &[2400]));
+    cabinet.stop();
+    cabinet.run_ms(10_000);
+    assert!(cabinet.gateway.is_stopped());
+    cabinet.is_connected = true;
+    cabinet.buffer.fails = false;
+    cabinet.restart(config());
+    cabinet.run_ms(5_000);
+    cabinet.uplink(1, words(0, &[2400]));
+    cabinet.run_ms(5_000);
+    let sent = cabinet.sent().concat();
+    assert!(sent.contains(&"/3421/0/1 240".to_owned()), "{sent:?}");
+}

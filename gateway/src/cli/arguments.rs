@@ -141,7 +141,8 @@ pub(super) enum BufferCommand {
     Export(ExportOptions),
     /// Forget old readings for good: no server will get them
     ///
-    /// A running gateway is asked to do it; where none runs it is done in the state folder itself.
+    /// A running gateway is asked to do it; where none runs it is done in the state folder itself. A reading that is owed
+    /// to two servers counts twice.
     Drop(DropOptions),
 }
 

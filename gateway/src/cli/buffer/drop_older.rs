@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use lwm2m_client::Timestamp;
 use serde_json::{Value as Json, json};
 use ucifi_core::buffer::log::inspect;
-use ucifi_core::buffer::{Log, Reply, Request};
+use ucifi_core::buffer::{Commit, Log, Reply, Request};
 use ucifi_profiles::document::nearest;
 
 use super::time::rfc3339;
@@ -91,15 +91,24 @@ fn drop_here(place: &Place, options: &DropOptions, than: Timestamp) -> Result<u6
     let disk = FileDisk::open(&place.folder).map_err(|error| failed(error.to_string()))?;
     let (mut log, _) = Log::open(disk, log_options(&place.loaded.configuration)).map_err(unreadable)?;
     let account = options.server.as_deref().map(Arc::from);
-    let replies = log.handle(Request::DropOlder { than, account });
-    let dropped = replies.into_iter().find_map(|reply| match reply {
-        Reply::Dropped { count } => Some(count),
-        Reply::Gap(_) | Reply::Committed { .. } | Reply::Loaded { .. } => None,
-    });
-    dropped.ok_or_else(|| failed("the buffer did not say what became of it".to_owned()))
+    let mut replies = log.handle(Request::DropOlder { than, account });
+    // What the disk did not take before goes with this commit, or fails with it.
+    replies.extend(log.handle(Request::Commit(Commit::default())));
+    let mut dropped = 0;
+    for reply in replies {
+        match reply {
+            Reply::Dropped { count } => dropped = count,
+            Reply::Committed { result, .. } => {
+                result.map_err(|error| failed(format!("nothing is dropped: {error}")))?
+            }
+            Reply::Gap(_) | Reply::Loaded { .. } => {}
+        }
+    }
+    Ok(dropped)
 }
 
 fn text(value: &Json, than: Timestamp) -> String {
     let count = value["dropped"].as_u64().unwrap_or_default();
-    format!("dropped {count} readings measured before {}\n", rfc3339(than))
+    let readings = if count == 1 { "reading" } else { "readings" };
+    format!("dropped {count} {readings} measured before {}\n", rfc3339(than))
 }

@@ -451,6 +451,60 @@ fn a_saved_client_is_read_by_hand_written_bytes() {
     assert_eq!(Saved::from_parts([later.as_slice()]), Err(SavedError::Version(2)));
 }
 
+/// A registered client with one observation and one attribute, written by a CBOR encoder of another language from the
+/// table in `saved`: registered as `rd/5a3f` with the list of objects of these tests, default pmin 5 written, Sends in
+/// JSON; token ABCD at /3303/0/5700 as text, told 21.5; pmin 2 and gt 30.5 there.
+const GOLDEN: [(&str, &str); 4] = [
+    ("counters", "a2000101a40018e401188002f4031a00010001"),
+    (
+        "registration",
+        "a40001021be232e76936127a8c03a5008262726464356133660101021a00015180031beeb3acf84e5d4a0f041bd0d6602e23\
+     120a6304a300a5001a000151800105031a0001518004f505f401a4001a00015180031a0001518004f505f402f5",
+    ),
+    (
+        "observations.0",
+        "a200010581a40042abcd0183190ce70019164402000381a20083190ce70019164401820381fb4035800000000000",
+    ),
+    (
+        "attributes.0",
+        "a200010681a30083190ce700191644010205fb403e800000000000",
+    ),
+];
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_client_saved_by_an_earlier_version_goes_on() {
+    let parts: Vec<_> = GOLDEN
+        .iter()
+        .map(|(name, hex)| ((*name).to_owned(), bytes_of(hex)))
+        .collect();
+    let saved = Saved::from_parts(parts.iter().map(|(_, bytes)| bytes.as_slice())).unwrap();
+    assert_eq!(saved.parts(), parts);
+    let mut bench = Bench::idle(config()).restarted(config(), &saved);
+    let update = start(&mut bench);
+    assert_eq!((update.header.message_id, update.payload.len()), (228, 0));
+    assert_eq!(texts(&update, CoapOption::UriPath), ["rd", "5a3f"]);
+    assert_eq!(texts(&update, CoapOption::UriQuery), Vec::<String>::new());
+    bench.answer(&update, "2.04", &[]);
+    assert_eq!(payload(&bench.ask(&Ask::get("/1/0/2"))), "5");
+    bench.pass_secs(3);
+    bench.change(TEMPERATURE, Value::Float(31.5));
+    let notification = bench.take_sent();
+    assert_eq!(
+        (notification.get_token(), payload(&notification).as_str()),
+        (&[0xAB, 0xCD][..], "31.5")
+    );
+    assert_eq!(number(&notification, CoapOption::Observe), Some(65_537));
+    send(&mut bench, 1).unwrap();
+    assert_eq!(number(&bench.take_sent(), CoapOption::ContentFormat), Some(110));
+}
+
 #[test]
 fn a_copy_that_may_be_old_is_left_far_behind() {
     let mut bench = registered();

@@ -60,3 +60,6 @@ pub const STORE_ORDERS: usize = 64;
 
 /// Answers of that thread that wait for the event loop; a full queue lets the thread wait.
 pub const STORE_ANSWERS: usize = 64;
+
+/// Time that making everything durable may take at a stop: a disk that takes longer has failed.
+pub const SETTLE: Duration = Duration::from_secs(10);

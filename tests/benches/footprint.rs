@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn configuration(folder: &Path, units: u16, server: u16) -> String {
     let mut text = format!(
-        "[gateway]\nname = \"cab\"\ncontrol_socket = \"{}/control.sock\"\n\
+        "[gateway]\nname = \"cab\"\ncontrol_socket = \"{0}/control.sock\"\nstate_dir = \"{0}/state\"\n\
          [[server]]\nname = \"sim\"\nuri = \"coap://127.0.0.1:{server}\"\n\
          [[bus]]\nname = \"tcp\"\nport = \"tcp://127.0.0.1:{units}\"\n",
         folder.display()

@@ -266,6 +266,7 @@ fn write_configuration(folder: &Path, model: &str, port: u16, bus: &str) -> anyh
 [gateway]
 name = "cab-17"
 control_socket = "{folder_text}/control.sock"
+state_dir = "{folder_text}/state"
 
 [[server]]
 name = "leshan"

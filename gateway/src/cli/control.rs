@@ -89,7 +89,9 @@ fn status_text(value: &Json) -> String {
         ("endpoint", Align::Left),
         ("state", Align::Left),
         ("observed", Align::Right),
-        ("queued", Align::Right),
+        ("waiting", Align::Right),
+        ("buffered", Align::Right),
+        ("oldest", Align::Left),
         ("delivered", Align::Right),
         ("dropped", Align::Right),
         ("last error", Align::Left),
@@ -102,7 +104,9 @@ fn status_text(value: &Json) -> String {
             "endpoint",
             "state",
             "observations",
-            "queued",
+            "waiting",
+            "buffered",
+            "oldest",
             "delivered",
             "dropped",
             "last_error",
@@ -145,7 +149,24 @@ fn status_text(value: &Json) -> String {
         plain(&value["version"]),
         age(value["uptime_ms"].as_u64()),
     );
-    format!("{head}\n{endpoints}\n{buses}")
+    let disk = disk_text(&value["disk"]);
+    format!("{head}{disk}\n{endpoints}\n{buses}")
+}
+
+/// Says what cannot be written to disk, where anything cannot.
+fn disk_text(disk: &Json) -> String {
+    let rows = [
+        (
+            "buffer_failure",
+            "the buffer cannot be written, readings wait in memory only",
+        ),
+        ("state_failure", "the state cannot be written"),
+    ];
+    let failures = rows.iter().filter_map(|(key, what)| {
+        let reason = disk[*key].as_str()?;
+        Some(format!("{what}: {reason}\n"))
+    });
+    failures.collect()
 }
 
 fn devices_text(value: &Json) -> String {

@@ -12,7 +12,7 @@ use super::check::invalid;
 use crate::config::{Loaded, Sources, read};
 use crate::control::ControlSocket;
 use crate::exit::{ExitStatus, Failure};
-use crate::runtime::{self, RunError, Running};
+use crate::runtime::{self, RunError, Running, StartError};
 
 pub(super) fn run(config: &Path, log: &str) -> Result<(), Failure> {
     crate::logging::start(log)?;
@@ -29,6 +29,7 @@ async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(),
     let failed = |error: String| Failure::new(ExitStatus::Failed, error);
     let mut signals = Signals::catch().map_err(|error| failed(format!("cannot catch signals: {error}")))?;
     let path = loaded.configuration.gateway.control_socket.clone();
+    let state_dir = loaded.configuration.gateway.state_dir.clone();
     let socket = ControlSocket::bind(&path).map_err(|error| failed(error.to_string()))?;
     info!(
         name = &*loaded.configuration.gateway.name,
@@ -41,20 +42,31 @@ async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(),
     let seed = OsRng
         .try_next_u64()
         .map_err(|error| failed(format!("the system has no random numbers: {error}")))?;
-    let running =
-        runtime::start(loaded, seed).map_err(|error| Failure::new(ExitStatus::Invalid, error.to_string()))?;
+    let running = runtime::start(loaded, seed).map_err(|error| {
+        let status = match &error {
+            StartError::Core(_) | StartError::Bus(_) => ExitStatus::Invalid,
+            StartError::Store(_) => ExitStatus::Failed,
+        };
+        Failure::new(status, error.to_string())
+    })?;
     let control = tokio::spawn(socket.serve(running.calls()));
-    let ended = attend(running, &mut signals, sources, &Place { config, socket: path }).await;
+    let place = Place {
+        config,
+        socket: path,
+        state_dir,
+    };
+    let ended = attend(running, &mut signals, sources, &place).await;
     control.abort();
     // The socket's file goes with the task.
     control.await.ok();
     ended.map_err(|error| failed(error.to_string()))
 }
 
-/// Where the daemon reads its configuration, and where it listens.
+/// Where the daemon reads its configuration, where it listens, and where it keeps what outlives it.
 struct Place {
     config: PathBuf,
     socket: PathBuf,
+    state_dir: PathBuf,
 }
 
 /// Does what signals want until the gateway stops.
@@ -100,15 +112,24 @@ async fn reload(place: &Place, present: Sources, running: &Running) -> Sources {
     }
     info!("the configuration has changed");
     say_warnings(&loaded);
-    let wanted = &loaded.configuration.gateway.control_socket;
-    if *wanted != place.socket {
-        let (wanted, present) = (wanted.display(), place.socket.display());
-        warn!(%wanted, %present, "control_socket takes effect at the next start");
-    }
+    say_later(&loaded, place);
     if running.reload(loaded).await {
         sources
     } else {
         present
+    }
+}
+
+/// Says which options take effect at the next start only.
+fn say_later(loaded: &Loaded, place: &Place) {
+    let gateway = &loaded.configuration.gateway;
+    if gateway.control_socket != place.socket {
+        let (wanted, present) = (gateway.control_socket.display(), place.socket.display());
+        warn!(%wanted, %present, "control_socket takes effect at the next start");
+    }
+    if gateway.state_dir != place.state_dir {
+        let (wanted, present) = (gateway.state_dir.display(), place.state_dir.display());
+        warn!(%wanted, %present, "state_dir takes effect at the next start");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 use ucifi_sim::modbus_unit::Unit;
@@ -45,11 +46,12 @@ impl Cabinet {
         self.line.handle.clone()
     }
 
-    /// Returns the configuration of the gateway, read as the daemon reads it.
-    pub(super) fn configuration(&self, server: SocketAddr) -> Result<Loaded, Failure> {
+    /// Returns the configuration of a gateway that keeps everything in a folder, read as the daemon reads it.
+    pub(super) fn configuration(&self, server: SocketAddr, state_dir: &Path) -> Result<Loaded, Failure> {
         let text = format!(
             r#"[gateway]
 name = "demo-cabinet"
+state_dir = {state_dir:?}
 
 [[server]]
 name = "demo"

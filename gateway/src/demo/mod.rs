@@ -48,7 +48,8 @@ async fn play(options: &DemoOptions) -> Result<(), Failure> {
     let mut server = server_io::start((Ipv4Addr::LOCALHOST, 0).into(), server)
         .await
         .map_err(|error| failed("listen on loopback", &error))?;
-    let loaded = cabinet.configuration(server.address)?;
+    let state_dir = tempfile::tempdir().map_err(|error| failed("make a temporary folder", &error))?;
+    let loaded = cabinet.configuration(server.address, state_dir.path())?;
     let running = runtime::start(loaded, SEED).map_err(|error| failed("start the gateway", &error))?;
 
     let start = Instant::now();

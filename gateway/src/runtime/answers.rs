@@ -1,11 +1,11 @@
 //! What people are told over the control socket.
 
 use lwm2m_client::object::ResourceDefinition;
-use lwm2m_client::{Path, Value, ValueType};
+use lwm2m_client::{Path, Timestamp, Value, ValueType};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use ucifi_adapters::modbus::{Statistics, UnitStatistics};
-use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality};
+use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality, Totals};
 use ucifi_profiles::document::nearest;
 
 use super::buses::BusStatus;
@@ -13,6 +13,7 @@ use super::clock::now;
 use super::commands;
 use super::engine::Engine;
 use crate::control::{Call, Problem, ProblemKind, Reply, Request};
+use crate::store::Health;
 
 /// Answers a call, at once or when its command is finished.
 pub(super) fn answer(engine: &mut Engine, call: Call) {
@@ -38,15 +39,26 @@ pub(super) fn answer(engine: &mut Engine, call: Call) {
             Err(problem) => Err(problem),
         },
         Request::Deregister { device } => deregister(engine, device.as_deref()),
-        Request::DropOlder { .. } => Err(no_buffer()),
+        Request::DropOlder {
+            before_unix_ms,
+            server,
+        } => return drop_older(engine, before_unix_ms, server.as_deref(), reply),
     };
     // Who asked may have gone away.
     reply.send(answered.map_or_else(Reply::Error, Reply::Ok)).ok();
 }
 
-fn no_buffer() -> Problem {
-    let message = "this gateway keeps its buffer in memory only";
-    Problem::new(ProblemKind::Refused, message)
+/// Drops readings in memory at once, and answers when the disk has done so too.
+fn drop_older(engine: &mut Engine, before_unix_ms: i64, server: Option<&str>, reply: oneshot::Sender<Reply>) {
+    let dropped = |engine: &Engine| -> u64 {
+        let endpoints = engine.gateway.endpoints();
+        endpoints.iter().map(|endpoint| endpoint.totals.dropped).sum()
+    };
+    let before = dropped(engine);
+    let than = Timestamp::from_unix_ms(before_unix_ms);
+    engine.gateway.drop_older(than, server, now());
+    let count = dropped(engine).saturating_sub(before);
+    engine.drops.wait(count, reply);
 }
 
 /// The buses tell their counters by themselves, so this reply is put together beside the event loop.
@@ -59,6 +71,7 @@ fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
         "uptime_ms": millis(now.instant.saturating_duration_since(engine.started)),
         "clock_set": now.wall.is_some(),
         "endpoints": endpoints,
+        "disk": health_json(&engine.health.now()),
     });
     let buses = engine.buses.status();
     tokio::spawn(async move {
@@ -82,8 +95,40 @@ fn endpoint_json(endpoint: &EndpointStatus) -> Json {
         "last_error": endpoint.last_error,
         "observations": endpoint.observations,
         "queued": endpoint.queued,
+        "waiting": endpoint.waiting,
+        "buffered": endpoint.buffered,
+        "oldest": endpoint.oldest.map(|time| time.to_string()),
+        "totals": totals_json(&endpoint.totals),
         "delivered": endpoint.delivered,
         "dropped": endpoint.dropped,
+    })
+}
+
+fn totals_json(totals: &Totals) -> Json {
+    json!({
+        "produced": totals.produced,
+        "delivered_live": totals.delivered_live,
+        "stored": totals.stored,
+        "delivered_late": totals.delivered_late,
+        "dropped": totals.dropped,
+    })
+}
+
+/// How well readings and state are kept on disk.
+fn health_json(health: &Health) -> Json {
+    let buffer = health.statistics.map(|statistics| {
+        json!({
+            "file_bytes": statistics.file_bytes,
+            "live_bytes": statistics.live_bytes,
+            "segments": statistics.segments,
+            "commits": statistics.commits,
+            "written_bytes": statistics.written_bytes,
+        })
+    });
+    json!({
+        "buffer": buffer,
+        "buffer_failure": health.buffer_failure,
+        "state_failure": health.state_failure,
     })
 }
 
@@ -145,7 +190,9 @@ fn unit_json(unit: u8, statistics: &UnitStatistics) -> Json {
 }
 
 fn devices(engine: &Engine) -> Json {
-    let devices: Vec<Json> = engine.gateway.devices(now()).iter().map(device_json).collect();
+    let devices = engine.gateway.devices(now());
+    let configured = devices.iter().filter(|device| engine.is_configured(&device.id));
+    let devices: Vec<Json> = configured.map(device_json).collect();
     json!({ "devices": devices })
 }
 

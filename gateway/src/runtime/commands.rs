@@ -1,9 +1,10 @@
-//! People who wait for what becomes of their command.
+//! People who wait for what becomes of what they want.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::json;
 use tokio::sync::oneshot;
+use ucifi_core::buffer;
 use ucifi_core::{CommandId, CommandOutcome, CommandRecord, Event};
 
 use crate::control::{Problem, ProblemKind, Reply};
@@ -27,6 +28,31 @@ impl WaitingCommands {
         {
             // Who asked may have gone away.
             reply.send(reply_for(record)).ok();
+        }
+    }
+}
+
+/// The replies that are owed to who dropped readings, with how many were in memory, in their order. The control
+/// socket's own bound on clients bounds it.
+#[derive(Debug, Default)]
+pub(super) struct WaitingDrops {
+    waiting: VecDeque<(u64, oneshot::Sender<Reply>)>,
+}
+
+impl WaitingDrops {
+    /// Keeps a reply until the disk has dropped its readings too.
+    pub(super) fn wait(&mut self, count: u64, reply: oneshot::Sender<Reply>) {
+        self.waiting.push_back((count, reply));
+    }
+
+    /// Replies to whoever waits longest, if this is the answer to that.
+    pub(super) fn handle_reply(&mut self, reply: &buffer::Reply) {
+        if let buffer::Reply::Dropped { count } = reply
+            && let Some((in_memory, waiting)) = self.waiting.pop_front()
+        {
+            let told = json!({ "dropped": in_memory + count });
+            // Who asked may have gone away.
+            waiting.send(Reply::Ok(told)).ok();
         }
     }
 }

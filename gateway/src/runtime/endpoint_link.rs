@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tracing::{debug, trace, warn};
 use ucifi_core::EndpointId;
 
 use super::Input;
+use super::ports::PortName;
 use crate::limits::DATAGRAM_BYTES;
 
 /// How often a socket that reaches nobody is connected again, at most: more often than a Register is retransmitted.
@@ -27,28 +27,29 @@ const STILL_WANTED: Duration = Duration::from_secs(300);
 pub(super) struct EndpointLink {
     pub(super) server: Arc<str>,
     pub(super) name: Arc<str>,
-    /// Its place among the endpoints of its server: the place of its port in the range.
-    place: u16,
+    /// Under which its local port is kept.
+    pub(super) port_name: PortName,
     socket: Option<Arc<UdpSocket>>,
     mended: Option<Instant>,
 }
 
 impl EndpointLink {
-    pub(super) const fn new(server: Arc<str>, name: Arc<str>, place: u16) -> Self {
+    pub(super) const fn new(server: Arc<str>, name: Arc<str>, port_name: PortName) -> Self {
         Self {
             server,
             name,
-            place,
+            port_name,
             socket: None,
             mended: None,
         }
     }
 
-    /// Makes sure that there is a socket of the address's kind; returns it if it is a new one.
+    /// Makes sure that there is a socket of the address's kind, on the first of the ports that is free; returns it if it
+    /// is a new one.
     pub(super) fn open(
         &mut self,
         server: SocketAddr,
-        ports: Option<&RangeInclusive<u16>>,
+        ports: impl Iterator<Item = u16>,
     ) -> io::Result<Option<Weak<UdpSocket>>> {
         let own = self.socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if own.is_some_and(|own| own.is_ipv4() == server.is_ipv4()) {
@@ -60,23 +61,31 @@ impl EndpointLink {
         Ok(Some(new))
     }
 
-    /// Binds the endpoint's port of the range, or one that the system chooses.
-    fn bind(&self, server: SocketAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket> {
-        let wanted = ports.and_then(|ports| {
-            let port = ports.start().checked_add(self.place)?;
-            ports.contains(&port).then_some(port)
-        });
-        let bound = wanted.map(|port| (port, std::net::UdpSocket::bind(local(server, port))));
-        let socket = match bound {
-            Some((_, Ok(socket))) => socket,
-            Some((port, Err(error))) => {
-                warn!(endpoint = &*self.name, port, %error, "local port not free, the system chooses another");
-                std::net::UdpSocket::bind(local(server, 0))?
+    /// Binds the first of the ports that is free, or one that the system chooses.
+    fn bind(&self, server: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
+        let mut bound = None;
+        for port in ports {
+            match std::net::UdpSocket::bind(local(server, port)) {
+                Ok(socket) => {
+                    bound = Some(socket);
+                    break;
+                }
+                Err(error) => {
+                    warn!(endpoint = &*self.name, port, %error, "local port not free, taking another");
+                }
             }
+        }
+        let socket = match bound {
+            Some(socket) => socket,
             None => std::net::UdpSocket::bind(local(server, 0))?,
         };
         socket.set_nonblocking(true)?;
         UdpSocket::from_std(socket)
+    }
+
+    /// Returns the local port.
+    pub(super) fn port(&self) -> Option<u16> {
+        Some(self.socket.as_ref()?.local_addr().ok()?.port())
     }
 
     /// Connects the socket to the server's address, whatever it was connected to before.

@@ -10,6 +10,7 @@ use tokio::time::sleep_until;
 use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_core::field::{Delivery, DownlinkId};
+use ucifi_core::state::Kept;
 use ucifi_core::{
     AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState,
     EndpointStatus, Event, Gateway, Output, Profile, Topology,
@@ -17,13 +18,15 @@ use ucifi_core::{
 
 use super::buses::{Buses, PortState};
 use super::clock::now;
-use super::commands::WaitingCommands;
+use super::commands::{WaitingCommands, WaitingDrops};
 use super::events::Names;
+use super::ports::Ports;
 use super::server_link::ServerLinks;
 use super::{Input, RunError, answers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::control::Call;
-use crate::limits::{DEREGISTER, INPUTS};
+use crate::limits::{DEREGISTER, INPUTS, SETTLE};
+use crate::store::{Answer, HealthWatch, Origin, Store, StoreError};
 
 /// What ends an engine.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) enum Order {
     Stop,
     /// It goes on with another configuration; whether it did is to be said.
     Reload(Box<Loaded>, oneshot::Sender<bool>),
+    /// It goes on with the same configuration, and with what is kept that could not be read before.
+    Restart,
 }
 
 /// Why a gateway cannot start.
@@ -43,6 +48,9 @@ pub enum StartError {
     /// A bus cannot be made.
     #[error(transparent)]
     Bus(#[from] ucifi_adapters::modbus::ConfigError),
+    /// Nothing can be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Makes the core and the engines of the buses, and drops them.
@@ -58,8 +66,10 @@ pub(super) struct Engine {
     pub(super) gateway: Gateway,
     pub(super) buses: Buses,
     pub(super) commands: WaitingCommands,
+    pub(super) drops: WaitingDrops,
     pub(super) objects: Arc<ObjectTable>,
     pub(super) started: Instant,
+    pub(super) health: HealthWatch,
     loaded: Loaded,
     servers: ServerLinks,
     names: Names,
@@ -71,23 +81,32 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Makes the core, opens buses and sockets.
-    pub(super) fn start(loaded: Loaded, seed: u64) -> Result<Self, StartError> {
+    /// Makes the core of what is kept, opens buses and sockets.
+    pub(super) fn start(
+        loaded: Loaded,
+        mut kept: Kept,
+        health: HealthWatch,
+        seed: u64,
+    ) -> Result<Self, StartError> {
         let now = now();
         let configuration = &loaded.configuration;
         let objects = Arc::new(loaded.objects.clone());
-        let gateway = Gateway::new(core_config(configuration), objects.clone(), seed, now)?;
+        let ports = Ports::take(&mut kept.saved);
+        let gateway = Gateway::restore(core_config(configuration), objects.clone(), kept, seed, now)?;
         let endpoints = gateway.endpoints();
         open_files::allow(endpoints.len());
         let (sender, inputs) = mpsc::channel(INPUTS);
         let buses = Buses::open(configuration, seed, now.instant, &sender)?;
-        let servers = ServerLinks::open(&configuration.servers, &endpoints, sender);
+        let cabinet = &configuration.gateway.name;
+        let servers = ServerLinks::open(&configuration.servers, &endpoints, cabinet, ports, sender);
         Ok(Self {
             gateway,
             buses,
             commands: WaitingCommands::default(),
+            drops: WaitingDrops::default(),
             objects,
             started: now.instant,
+            health,
             servers,
             names: events::names_of(&endpoints),
             inputs,
@@ -105,19 +124,32 @@ impl Engine {
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
         calls: &mut mpsc::Receiver<Call>,
+        store: &mut Store,
     ) -> Result<Order, RunError> {
         loop {
-            self.carry_out();
+            self.carry_out(store);
             let due = self.due();
             tokio::select! {
                 order = orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
                 Some(ended) = self.buses.tasks.join_next() => return Err(RunError::Bus(ended.err())),
                 Some(ended) = self.servers.tasks.join_next() => ended.map_err(RunError::Server)?,
+                answer = store.next() => match answer {
+                    Some(Answer::BufferOpened) => return Ok(Order::Restart),
+                    Some(answer) => self.handle_answer(answer),
+                    None => return Err(RunError::Store),
+                },
                 Some(input) = self.inputs.recv() => self.handle_input(input),
                 Some(call) = calls.recv() => answers::answer(self, call),
                 () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
             }
         }
+    }
+
+    /// Says whether a device is configured: a removed one stays until its readings are delivered.
+    pub(super) fn is_configured(&self, device: &str) -> bool {
+        let configuration = &self.loaded.configuration;
+        let mut ids = configuration.devices.iter().map(|device| &device.id);
+        *configuration.gateway.name == *device || ids.any(|id| **id == *device)
     }
 
     /// Returns what this engine was made of.
@@ -126,57 +158,79 @@ impl Engine {
     }
 
     /// Stops: the registrations end if the configuration wants that.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(self, store: &mut Store) {
         match self.loaded.configuration.gateway.on_stop {
-            OnStop::Keep => self.close(|_| false).await,
-            OnStop::Deregister => self.close(|_| true).await,
+            OnStop::Keep => self.close(store, |_| false).await,
+            OnStop::Deregister => self.close(store, |_| true).await,
         }
     }
 
-    /// Makes room for another configuration: the registrations that it does not have end.
-    pub(super) async fn make_room_for(self, next: &Configuration) {
+    /// Makes room for another configuration: the registrations that it cannot end any more end. What becomes of removed
+    /// devices, which may owe readings, is the next core's business.
+    pub(super) async fn make_room_for(self, next: &Configuration, store: &mut Store) {
         let servers: BTreeSet<(&str, &str)> = next
             .servers
             .iter()
             .map(|s| (&*s.name, s.uri.text.as_str()))
             .collect();
-        let names: BTreeSet<String> = next
-            .devices
-            .iter()
-            .map(|d| d.endpoint_name(&next.gateway.name))
-            .collect();
-        let stays = |endpoint: &EndpointStatus| {
-            let known = names.contains(&*endpoint.name) || *endpoint.name == *next.gateway.name;
-            known && servers.contains(&(&*endpoint.account, &*endpoint.server_uri))
+        let leaves = |endpoint: &EndpointStatus| {
+            let is_renamed = next.devices.iter().any(|device| {
+                let name = device.endpoint.as_deref();
+                device.id == endpoint.device && name.is_some_and(|name| *name != *endpoint.name)
+            });
+            is_renamed || !servers.contains(&(&*endpoint.account, &*endpoint.server_uri))
         };
-        self.close(|endpoint| !stays(endpoint)).await;
+        self.close(store, leaves).await;
     }
 
-    /// Ends what is under way, then some registrations, then every task with its port or socket.
-    async fn close(mut self, leaves: impl Fn(&EndpointStatus) -> bool) {
+    /// Ends what is under way, then some registrations, has everything made durable that is not, and ends every task
+    /// with its port or socket.
+    async fn close(mut self, store: &mut Store, leaves: impl Fn(&EndpointStatus) -> bool) {
         self.takes_commands = false;
-        self.finish_commands().await;
-        self.leave(leaves).await;
+        self.finish_commands(store).await;
+        self.leave(store, leaves).await;
+        self.settle(store).await;
         events::log_left_behind(&self.gateway.endpoints());
         self.servers.tasks.shutdown().await;
         self.buses.tasks.shutdown().await;
     }
 
+    /// Waits until the core has nothing left that is to be durable and is not.
+    async fn settle(&mut self, store: &mut Store) {
+        self.gateway.begin_stop(now());
+        let end = Instant::now() + SETTLE;
+        loop {
+            self.carry_out(store);
+            if self.gateway.is_stopped() || Instant::now() >= end {
+                return;
+            }
+            self.wait(store, end).await;
+        }
+    }
+
+    /// Takes the next thing that happens, at most until a time; says whether it came from a bus.
+    async fn wait(&mut self, store: &mut Store, end: Instant) -> bool {
+        let due = self.due().min(end);
+        let mut is_from_bus = false;
+        tokio::select! {
+            Some(answer) = store.next() => self.handle_answer(answer),
+            Some(input) = self.inputs.recv() => {
+                is_from_bus = matches!(input, Input::Bus { .. });
+                self.handle_input(input);
+            }
+            () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
+        }
+        is_from_bus
+    }
+
     /// Waits for the commands that are with their devices as long as their senders do, and ends the rest.
-    async fn finish_commands(&mut self) {
+    async fn finish_commands(&mut self, store: &mut Store) {
         let patience = Duration::from_millis(self.loaded.configuration.gateway.answer_within_ms);
         let end = Instant::now() + patience;
         while !self.open.is_empty() && Instant::now() < end {
-            let due = self.due().min(end);
-            tokio::select! {
-                Some(input) = self.inputs.recv() => {
-                    // What follows from a device's answer belongs to a command that is open, all else to a new one.
-                    self.takes_commands = matches!(input, Input::Bus { .. });
-                    self.handle_input(input);
-                }
-                () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
-            }
-            self.carry_out();
+            // What follows from a device's answer belongs to a command that is open, all else to a new one.
+            self.takes_commands = self.wait(store, end).await;
+            self.carry_out(store);
             self.takes_commands = false;
         }
         for id in std::mem::take(&mut self.open) {
@@ -184,10 +238,10 @@ impl Engine {
             self.gateway
                 .handle_delivery(id, Delivery::Unconfirmed(why), now());
         }
-        self.carry_out();
+        self.carry_out(store);
     }
 
-    async fn leave(&mut self, which: impl Fn(&EndpointStatus) -> bool) {
+    async fn leave(&mut self, store: &mut Store, which: impl Fn(&EndpointStatus) -> bool) {
         let endpoints = self.gateway.endpoints();
         let leaving: Vec<&EndpointStatus> = endpoints.iter().filter(|endpoint| which(endpoint)).collect();
         for endpoint in &leaving {
@@ -197,18 +251,14 @@ impl Engine {
         let leaving: BTreeSet<EndpointId> = leaving.iter().map(|endpoint| endpoint.id).collect();
         let end = Instant::now() + DEREGISTER;
         loop {
-            self.carry_out();
+            self.carry_out(store);
             let left = self.gateway.endpoints();
             let open = left.iter().filter(|e| leaving.contains(&e.id));
             let waiting = open.filter(|e| e.state != EndpointState::Deregistered).count();
             if waiting == 0 || Instant::now() >= end {
                 return;
             }
-            let due = self.due().min(end);
-            tokio::select! {
-                Some(input) = self.inputs.recv() => self.handle_input(input),
-                () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
-            }
+            self.wait(store, end).await;
         }
     }
 
@@ -231,6 +281,21 @@ impl Engine {
         }
     }
 
+    fn handle_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Buffer(reply) => {
+                self.drops.handle_reply(&reply);
+                self.gateway.handle_buffer(reply, now());
+            }
+            Answer::Saved { origin, id, result } => match origin {
+                Origin::Core => self.gateway.handle_saved(id, result, now()),
+                Origin::Ports => self.servers.handle_saved(id, result),
+            },
+            // Both are for whoever starts an engine; one that is about to end has no use for them.
+            Answer::Kept(_) | Answer::BufferOpened => {}
+        }
+    }
+
     fn handle_bus_event(&mut self, event: BusEvent) {
         match event {
             BusEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
@@ -247,8 +312,11 @@ impl Engine {
     }
 
     /// Does what the core wants, in its order.
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self, store: &mut Store) {
         self.buses.say_interests();
+        if let Some(request) = self.servers.take_save() {
+            store.save(Origin::Ports, request);
+        }
         while let Some(output) = self.gateway.poll_output() {
             match output {
                 Output::Transmit { endpoint, datagram } => {
@@ -267,7 +335,8 @@ impl Engine {
                     point,
                     every_ms,
                 } => self.buses.interest(&link, point, every_ms),
-                Output::Buffer(_) | Output::Save(_) => {}
+                Output::Buffer(request) => store.buffer(request),
+                Output::Save(request) => store.save(Origin::Core, request),
                 Output::Event(event) => {
                     events::log(&event, &self.names);
                     if let Event::RegistrationFailed { endpoint, .. } = &event {
@@ -293,7 +362,11 @@ fn core_config(configuration: &Configuration) -> Config {
         accounts: configuration.servers.iter().map(account).collect(),
         devices: configuration.devices.iter().map(device).collect(),
         answer_within_ms: configuration.gateway.answer_within_ms,
-        buffer: BufferConfig::default(),
+        buffer: BufferConfig {
+            hold_ms: configuration.buffer.hold_ms,
+            commit_ms: configuration.buffer.commit_ms,
+            ..BufferConfig::default()
+        },
     }
 }
 

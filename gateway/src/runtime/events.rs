@@ -123,10 +123,10 @@ fn log_state(event: &StateEvent) {
     }
 }
 
-/// Logs the readings that servers have not got when their queues end.
+/// Logs the readings that servers have not got and that are in memory only, when that ends.
 pub(super) fn log_left_behind(endpoints: &[EndpointStatus]) {
-    for left in endpoints.iter().filter(|endpoint| endpoint.queued > 0) {
-        let (server, endpoint, count) = (&*left.account, &*left.name, left.queued);
+    for left in endpoints.iter().filter(|endpoint| endpoint.waiting > 0) {
+        let (server, endpoint, count) = (&*left.account, &*left.name, left.waiting);
         let reason = "the gateway stops or starts anew";
         error!(server, endpoint, count, reason, "readings dropped");
     }

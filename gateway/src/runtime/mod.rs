@@ -11,6 +11,7 @@ mod endpoint_link;
 mod engine;
 mod events;
 mod open_files;
+mod ports;
 mod server_link;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use ucifi_core::EndpointId;
 use crate::config::Loaded;
 use crate::control::{Call, Reply, Request};
 use crate::limits::CONTROL_CALLS;
+use crate::store::{Store, log_options};
 use engine::{Engine, Order};
 
 #[cfg(feature = "demo")]
@@ -57,6 +59,9 @@ pub enum RunError {
     /// Nobody listens to a server any more.
     #[error("a server is not listened to any more: {0}")]
     Server(JoinError),
+    /// Nothing is kept any more.
+    #[error("what writes to disk has ended")]
+    Store,
     /// Neither the new configuration nor the old one could be run.
     #[error("cannot go on with the old configuration: {0}")]
     Start(#[from] StartError),
@@ -73,12 +78,14 @@ pub struct Running {
 /// Starts a gateway on the present tokio runtime. `seed` makes its random numbers.
 ///
 /// # Errors
-/// When the core or a bus cannot be made of the configuration.
+/// When the core or a bus cannot be made of the configuration, or its folder cannot be used.
 pub fn start(loaded: Loaded, seed: u64) -> Result<Running, StartError> {
-    let first = Engine::start(loaded, seed)?;
+    let configuration = &loaded.configuration;
+    let (store, kept) = Store::open(&configuration.gateway.state_dir, log_options(configuration))?;
+    let first = Engine::start(loaded, kept, store.health(), seed)?;
     let (orders, ordered) = mpsc::channel(1);
     let (calls, called) = mpsc::channel(CONTROL_CALLS);
-    let task = tokio::spawn(supervise(first, seed, ordered, called));
+    let task = tokio::spawn(supervise(first, store, seed, ordered, called));
     Ok(Running { orders, calls, task })
 }
 
@@ -126,40 +133,56 @@ impl Running {
     }
 }
 
-/// Runs one engine after the other, a new one for each configuration.
+/// Runs one engine after the other, a new one for each configuration, with what is kept.
 async fn supervise(
     mut engine: Engine,
+    mut store: Store,
     seed: u64,
     mut orders: mpsc::Receiver<Order>,
     mut calls: mpsc::Receiver<Call>,
 ) -> Result<(), RunError> {
     let mut generation = seed;
     loop {
-        let (loaded, done) = match engine.run(&mut orders, &mut calls).await? {
+        let before = engine.loaded();
+        let (loaded, done) = match engine.run(&mut orders, &mut calls, &mut store).await? {
             Order::Stop => {
-                engine.stop().await;
-                return Ok(());
+                engine.stop(&mut store).await;
+                return store.close().await.then_some(()).ok_or(RunError::Store);
             }
-            Order::Reload(loaded, done) => (loaded, done),
+            Order::Reload(loaded, done) => (*loaded, Some(done)),
+            Order::Restart => (before.clone(), None),
         };
         generation = generation.wrapping_add(1);
-        let before = engine.loaded();
-        engine.make_room_for(&loaded.configuration).await;
-        let next = Engine::start(*loaded, generation);
+        engine.make_room_for(&loaded.configuration, &mut store).await;
+        let next = start_next(loaded, &mut store, generation).await?;
         let is_new = next.is_ok();
         engine = match next {
             Ok(next) => {
-                info!("the new configuration is in force");
+                if done.is_some() {
+                    info!("the new configuration is in force");
+                }
                 next
             }
             Err(error) => {
                 error!(%error, "the new configuration cannot be run, going on with the old one");
-                Engine::start(before, generation)?
+                start_next(before, &mut store, generation).await??
             }
         };
-        // Who asked may have gone away.
-        done.send(is_new).ok();
+        if let Some(done) = done {
+            // Who asked may have gone away.
+            done.send(is_new).ok();
+        }
     }
+}
+
+async fn start_next(
+    loaded: Loaded,
+    store: &mut Store,
+    seed: u64,
+) -> Result<Result<Engine, StartError>, RunError> {
+    let options = log_options(&loaded.configuration);
+    let kept = store.restart(options).await.ok_or(RunError::Store)?;
+    Ok(Engine::start(loaded, kept, store.health(), seed))
 }
 
 #[cfg(test)]

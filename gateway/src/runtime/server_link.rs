@@ -11,10 +11,12 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
+use ucifi_core::state::SaveRequest;
 use ucifi_core::{EndpointId, EndpointStatus};
 
 use super::Input;
 use super::endpoint_link::{EndpointLink, is_lost, receive};
+use super::ports::{PortName, Ports};
 use crate::config::{Server, ServerUri};
 use crate::limits::UNRESOLVED_DATAGRAMS;
 
@@ -36,6 +38,7 @@ pub(super) struct ServerLinks {
     servers: BTreeMap<Arc<str>, ServerLink>,
     endpoints: BTreeMap<EndpointId, EndpointLink>,
     inputs: mpsc::Sender<Input>,
+    ports: Ports,
     /// A task ends with the socket that it serves.
     pub(super) tasks: JoinSet<()>,
 }
@@ -48,10 +51,11 @@ struct ServerLink {
     address: Option<SocketAddr>,
     /// When it was taken into use.
     since: Instant,
+    /// The local ports that its endpoints may have; none is any.
     ports: Option<RangeInclusive<u16>>,
     /// Whether the last datagram could not go out: it is said once.
     is_out_of_reach: bool,
-    /// Datagrams that wait for the first address.
+    /// Datagrams that wait for the first address, or for the local port to be saved.
     waiting: BTreeMap<EndpointId, VecDeque<Vec<u8>>>,
 }
 
@@ -60,19 +64,20 @@ impl ServerLinks {
     pub(super) fn open(
         servers: &[Server],
         endpoints: &[EndpointStatus],
+        cabinet: &str,
+        ports: Ports,
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let mut links = Self {
             servers: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             inputs,
+            ports,
             tasks: JoinSet::new(),
         };
-        let mut places: BTreeMap<Arc<str>, u16> = BTreeMap::new();
         for endpoint in endpoints {
-            let place = places.entry(endpoint.account.clone()).or_default();
-            let link = EndpointLink::new(endpoint.account.clone(), endpoint.name.clone(), *place);
-            *place = place.saturating_add(1);
+            let port_name = PortName::new(&endpoint.account, &endpoint.device, cabinet);
+            let link = EndpointLink::new(endpoint.account.clone(), endpoint.name.clone(), port_name);
             links.endpoints.insert(endpoint.id, link);
         }
         servers.iter().for_each(|server| links.add_server(server));
@@ -136,6 +141,23 @@ impl ServerLinks {
         }
     }
 
+    /// Returns the local ports that are to be saved.
+    pub(super) fn take_save(&mut self) -> Option<SaveRequest> {
+        self.ports.take_request()
+    }
+
+    /// Takes whether local ports are saved: what waited for that goes out.
+    pub(super) fn handle_saved(&mut self, id: u64, result: Result<(), String>) {
+        for id in self.ports.handle_saved(id, result) {
+            let server = self.endpoints.get(&id).map(|endpoint| endpoint.server.clone());
+            let link = server.and_then(|server| self.servers.get_mut(&server));
+            let waiting = link.and_then(|link| link.waiting.remove(&id)).unwrap_or_default();
+            for datagram in waiting {
+                self.transmit(id, datagram, Instant::now());
+            }
+        }
+    }
+
     fn connect(&mut self, server: &str, address: SocketAddr) {
         let Some(link) = self.servers.get_mut(server) else {
             return;
@@ -146,7 +168,14 @@ impl ServerLinks {
         let waiting = std::mem::take(&mut link.waiting);
         let endpoints = self.endpoints.iter_mut().filter(|(_, e)| *e.server == *server);
         for (id, endpoint) in endpoints {
-            let aimed = aim(*id, endpoint, link, address, (&mut self.tasks, &self.inputs));
+            let aimed = aim(
+                *id,
+                endpoint,
+                link,
+                address,
+                &mut self.ports,
+                (&mut self.tasks, &self.inputs),
+            );
             link.note(server, aimed.as_ref().err());
         }
         for (id, datagram) in waiting
@@ -166,7 +195,7 @@ impl ServerLinks {
         let Some(link) = self.servers.get_mut(&endpoint.server) else {
             return;
         };
-        let Some(address) = link.address else {
+        let Some(address) = link.address.filter(|_| !self.ports.is_unsaved(id)) else {
             let waiting = link.waiting.entry(id).or_default();
             if waiting.len() < UNRESOLVED_DATAGRAMS {
                 waiting.push_back(datagram);
@@ -176,8 +205,15 @@ impl ServerLinks {
         let sent = match endpoint.send(&datagram) {
             Err(error) if is_lost(&error) && endpoint.may_mend(now) => {
                 debug!(endpoint = &*endpoint.name, %error, "connecting the socket again");
-                aim(id, endpoint, link, address, (&mut self.tasks, &self.inputs))
-                    .and_then(|()| endpoint.send(&datagram))
+                aim(
+                    id,
+                    endpoint,
+                    link,
+                    address,
+                    &mut self.ports,
+                    (&mut self.tasks, &self.inputs),
+                )
+                .and_then(|()| endpoint.send(&datagram))
             }
             sent => sent,
         };
@@ -212,12 +248,18 @@ fn aim(
     endpoint: &mut EndpointLink,
     server: &ServerLink,
     address: SocketAddr,
+    ports: &mut Ports,
     (tasks, inputs): (&mut JoinSet<()>, &mpsc::Sender<Input>),
 ) -> io::Result<()> {
-    if let Some(socket) = endpoint.open(address, server.ports.as_ref())? {
+    let candidates = ports.candidates(&endpoint.port_name, server.ports.as_ref());
+    if let Some(socket) = endpoint.open(address, candidates)? {
         tasks.spawn(receive(id, socket, inputs.clone()));
     }
-    endpoint.connect(address)
+    let connected = endpoint.connect(address);
+    if let Some(port) = endpoint.port() {
+        ports.give(id, &endpoint.port_name, port);
+    }
+    connected
 }
 
 async fn look_up(server: Arc<str>, uri: ServerUri, inputs: mpsc::Sender<Input>) {
@@ -298,7 +340,19 @@ mod tests {
             oldest: None,
             totals: ucifi_core::Totals::default(),
         };
-        ServerLinks::open(&[Server { uri, ..server }], &[status], inputs)
+        ServerLinks::open(
+            &[Server { uri, ..server }],
+            &[status],
+            "c",
+            Ports::default(),
+            inputs,
+        )
+    }
+
+    /// Does what the store does.
+    fn save(links: &mut ServerLinks) {
+        let request = links.take_save().unwrap();
+        links.handle_saved(request.id, Ok(()));
     }
 
     fn listen() -> std::net::UdpSocket {
@@ -332,6 +386,7 @@ mod tests {
             links.transmit(ENDPOINT, vec![number], Instant::now());
         }
         links.handle_resolved("city", &[server.local_addr().unwrap()]);
+        save(&mut links);
         links.transmit(ENDPOINT, vec![99], Instant::now());
         let got: Vec<u8> = (0..=UNRESOLVED_DATAGRAMS).map(|_| next(&server)).collect();
         assert_eq!(got, [0, 1, 2, 3, 99]);
@@ -374,6 +429,7 @@ mod tests {
         let address = server.local_addr().unwrap();
         // No socket may be connected there without leave: it fails as it does without a route.
         links.handle_resolved("city", &[(Ipv4Addr::BROADCAST, 5683).into()]);
+        save(&mut links);
         let start = Instant::now();
         links.transmit(ENDPOINT, vec![1], start);
         links.servers.get_mut("city").unwrap().address = Some(address);
@@ -389,6 +445,7 @@ mod tests {
         let (inputs, _kept) = mpsc::channel(1);
         let (mut links, server) = (links(inputs), listen());
         links.handle_resolved("city", &[server.local_addr().unwrap()]);
+        save(&mut links);
         let socket = links.endpoints[&ENDPOINT].socket();
         let port = socket.local_addr().unwrap().port();
         rustix::net::connect_unspec(socket).unwrap();

@@ -1,15 +1,17 @@
 //! What becomes of the gateway when a part of it ends.
 
+use tempfile::TempDir;
+use ucifi_core::buffer::Options;
+
 use super::*;
 use crate::config::{File, Sources, read};
 
-const SERVER: &str = "[gateway]\nname = \"c\"\n[[server]]\nname = \"city\"\nuri = \"coap://127.0.0.1:1\"\n";
-
-fn loaded() -> Loaded {
-    loaded_from(SERVER.to_owned())
-}
-
-fn loaded_from(text: String) -> Loaded {
+/// Returns the configuration of a gateway that keeps everything in a folder.
+fn loaded(folder: &TempDir) -> Loaded {
+    let text = format!(
+        "[gateway]\nname = \"c\"\nstate_dir = {:?}\n[[server]]\nname = \"city\"\nuri = \"coap://127.0.0.1:1\"\n",
+        folder.path()
+    );
     let name = "t".to_owned();
     let file = File { name, text };
     let sources = Sources {
@@ -22,11 +24,13 @@ fn loaded_from(text: String) -> Loaded {
 #[tokio::test]
 async fn a_bus_that_ends_by_itself_ends_the_gateway_with_an_error() {
     for panics in [false, true] {
-        let mut engine = Engine::start(loaded(), 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+        let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
         engine.buses.tasks.spawn(async move { assert!(!panics, "meant") });
         let (_orders, mut ordered) = mpsc::channel(1);
         let (_calls, mut called) = mpsc::channel(1);
-        let ended = engine.run(&mut ordered, &mut called).await;
+        let ended = engine.run(&mut ordered, &mut called, &mut store).await;
         assert!(matches!(ended, Err(RunError::Bus(reason)) if reason.is_some() == panics));
     }
 }
@@ -47,7 +51,8 @@ async fn a_gateway_that_was_stopped_has_let_go_of_its_ports() {
         .local_addr()
         .unwrap()
         .port();
-    let mut loaded = loaded();
+    let folder = tempfile::tempdir().unwrap();
+    let mut loaded = loaded(&folder);
     loaded.configuration.servers[0].local_ports = Some(free..=free);
     let running = start(loaded, 1).unwrap();
     assert!(running.ask(Request::Status {}).await.is_some());

@@ -154,6 +154,7 @@ fn configuration(folder: &TempDir, line: &pty::Running, server: &Running) -> Str
         r#"[gateway]
 name = "cab-1"
 control_socket = "{socket}"
+state_dir = "{state_dir}"
 
 [[server]]
 name = "test"
@@ -178,6 +179,7 @@ bus = "rs485-1"
 unit = 2
 "#,
         socket = path_of(&folder.path().join("control.sock")),
+        state_dir = path_of(&folder.path().join("state")),
         server = server.address,
         port = line.path,
     )

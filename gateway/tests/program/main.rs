@@ -10,6 +10,10 @@ mod demo;
 mod objects;
 #[cfg(test)]
 mod profile;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod site;
 
 use std::path::Path;
 use std::process::{Command, Output};

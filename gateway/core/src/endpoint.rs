@@ -109,6 +109,13 @@ impl Endpoint {
         let is_new = |o: &ObjectId, i: &InstanceId| {
             self.listing.get(o).is_some_and(|l| l.contains(i)) && before.get(o).is_none_or(|l| !l.contains(i))
         };
+        // What servers were told of the quality before a restart is not known: good is news for them.
+        let kept = device
+            .tree
+            .iter()
+            .filter(|((o, i, ..), held)| held.is_kept && is_new(o, i));
+        let kept = kept.map(|((o, i, ..), _)| ((o, i), Quality::Stale));
+        self.told.extend(kept);
         let mut measured = Vec::new();
         for (key @ (o, i, ..), held) in device.tree.iter() {
             let Some(received) = held.received.filter(|_| is_new(&o, &i)) else {

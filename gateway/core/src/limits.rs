@@ -77,10 +77,10 @@ pub const MAX_SEND_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Changes in one request to save: a power cut may cost all of them together, and a store takes a second or so for
 /// them on slow flash.
-pub const MAX_CHANGES_PER_SAVE: usize = 1_024;
+pub const MAX_CHANGES_PER_SAVE: usize = 512;
 
-/// Bytes of names and values after which a request to save takes no more changes.
-pub const MAX_SAVE_BYTES: usize = 256 * 1024;
+/// Bytes of names and values after which a request to save takes no more changes: what flash writes in a moment.
+pub const MAX_SAVE_BYTES: usize = 48 * 1024;
 
 /// How long a request to save may take before the gateway goes on without it: flash that tidies up takes seconds.
 pub const SAVE_ANSWER: Duration = Duration::from_secs(15);

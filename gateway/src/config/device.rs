@@ -185,7 +185,8 @@ fn short_text(item: Item<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn endpoint_of(item: Item<'_>) -> Option<String> {
+/// Returns an endpoint name, which goes into the query of a Register.
+pub(super) fn endpoint_of(item: Item<'_>) -> Option<String> {
     let text = short_text(item)?;
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '&' | '?' | '#' | '/' | '"');
     if text.is_empty() || text.contains(odd) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ucifi_profiles::document::Item;
 
+use super::device::endpoint_of;
 use super::section::{Section, name_of};
 use super::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 
@@ -13,6 +14,8 @@ use super::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 pub struct GatewayOptions {
     /// Its name, the first part of the endpoint names of its devices.
     pub name: Arc<str>,
+    /// The endpoint name of the cabinet itself, where it is not to be its name.
+    pub endpoint: Option<Arc<str>>,
     /// How long a server waits for the outcome of a command before it is told that it is queued.
     pub answer_within_ms: u64,
     /// What becomes of the registrations at a stop.
@@ -34,6 +37,7 @@ pub enum OnStop {
 
 pub(super) fn read(section: &Section<'_>) -> Option<GatewayOptions> {
     let name = section.require("name").and_then(name_of);
+    let endpoint = section.get("endpoint").and_then(endpoint_of);
     let answer_within_ms = section.integer("answer_within_ms", 100..=60_000, 4_000);
     let on_stop = section
         .get("on_stop")
@@ -44,6 +48,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<GatewayOptions> {
     section.finish();
     Some(GatewayOptions {
         name: name?,
+        endpoint: endpoint.map(Into::into),
         answer_within_ms,
         on_stop,
         control_socket: control_socket.unwrap_or(DEFAULT_SOCKET).into(),

@@ -357,7 +357,7 @@ fn core_config(configuration: &Configuration) -> Config {
             model_number: "ucifi-gateway".into(),
             serial: "".into(),
             firmware_version: env!("CARGO_PKG_VERSION").into(),
-            endpoint: None,
+            endpoint: configuration.gateway.endpoint.clone(),
         },
         accounts: configuration.servers.iter().map(account).collect(),
         devices: configuration.devices.iter().map(device).collect(),

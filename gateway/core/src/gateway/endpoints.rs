@@ -50,6 +50,9 @@ impl Gateway {
 
     /// Lets the next endpoint of an account register, and sees to the one after it.
     pub(super) fn start_next(&mut self, account: usize, now: Now) {
+        if self.is_stopping() {
+            return;
+        }
         let Some(index) = self.accounts[account].waiting.pop_front() else {
             return;
         };

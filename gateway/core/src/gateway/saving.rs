@@ -299,7 +299,7 @@ impl Gateway {
 impl Saving {
     /// Returns what a gateway saves whose start has this number, and that finds this.
     pub(super) fn new(boot: u32, saved: &Saved) -> Self {
-        let written = saved.values.iter();
+        let written = saved.values.iter().filter(|(name, _)| Name::is_ours(name));
         let written = written.map(|(name, bytes)| (name.clone(), Some(fingerprint(bytes))));
         Self {
             boot,

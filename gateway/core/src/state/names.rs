@@ -66,6 +66,11 @@ impl Owner {
 }
 
 impl Name {
+    /// Says whether a name can be one of these.
+    pub(crate) fn is_ours(name: &str) -> bool {
+        name.starts_with("core/")
+    }
+
     /// Returns what the names of all parts of a client begin with, and no others.
     pub(crate) fn client_prefix(account: &str, owner: &Owner) -> String {
         format!("core/client/{}/{owner}/", escape(account))

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::state::{MAX_VALUE_BYTES, SaveRequest, Saved};
+use crate::state::{Change, MAX_VALUE_BYTES, SaveRequest, Saved};
 
 /// What becomes of a request to save.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +27,8 @@ pub(crate) struct StateStore {
     pub(crate) waiting: VecDeque<SaveRequest>,
     /// How many changes each request had.
     pub(crate) changes: Vec<usize>,
+    /// How many bytes of names and values.
+    pub(crate) bytes: Vec<usize>,
 }
 
 impl StateStore {
@@ -44,6 +46,8 @@ impl StateStore {
         assert!(values.into_iter().all(|value| value.len() <= MAX_VALUE_BYTES));
         assert!(self.waiting.is_empty(), "one request at a time");
         self.changes.push(request.changes.len());
+        let bytes = |change: &Change| change.name.len() + change.value.as_ref().map_or(0, Vec::len);
+        self.bytes.push(request.changes.iter().map(bytes).sum());
         match self.saves {
             Saves::Work => Some((request.id, self.keep(request))),
             Saves::Fail => Some((request.id, Err("the disk is broken".to_owned()))),

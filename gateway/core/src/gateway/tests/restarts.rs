@@ -129,6 +129,22 @@ fn values_are_there_at_once_as_stale_ones_and_nobody_is_owed_them() {
 }
 
 #[test]
+fn a_server_that_was_told_of_bad_values_is_told_when_they_are_good_after_a_restart() {
+    let mut cabinet = running();
+    let silent = crate::field::Reachability::Unreachable("no answer".to_owned());
+    cabinet.reachability(1, silent);
+    cabinet.run_ms(2_000);
+    assert!(cabinet.sent().concat().contains(&"/3421/0/6042 2".to_owned()));
+    cabinet.stop();
+    cabinet.restart(config());
+    cabinet.run_ms(2_000);
+    assert_eq!(cabinet.sent().concat(), Vec::<String>::new());
+    cabinet.uplink(1, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    cabinet.run_ms(2_000);
+    assert!(cabinet.sent().concat().contains(&"/3421/0/6042 4".to_owned()));
+}
+
+#[test]
 fn after_a_stop_only_news_are_news_and_after_a_kill_everything_is() {
     for (is_stopped, count) in [(true, 0), (false, 1)] {
         let mut cabinet = running();
@@ -356,4 +372,46 @@ fn what_a_full_disk_did_not_take_at_a_stop_is_news_again() {
     cabinet.run_ms(5_000);
     let sent = cabinet.sent().concat();
     assert!(sent.contains(&"/3421/0/1 240".to_owned()), "{sent:?}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(48))]
+
+    #[test]
+    fn whatever_stands_under_the_names_the_gateway_starts_and_registers(
+        noise in proptest::collection::vec(
+            (proptest::prelude::any::<proptest::sample::Index>(), proptest::collection::vec(0..=255_u8, 0..48), 0..4_u8),
+            1..12,
+        ),
+        may_be_old: bool,
+    ) {
+        static SAVED: std::sync::LazyLock<crate::state::Saved> = std::sync::LazyLock::new(|| {
+            let mut cabinet = running();
+            let observe = cabinet.server.observe("/3421/0/6");
+            cabinet.datagram(METER, &observe);
+            cabinet.stop();
+            cabinet.store.saved
+        });
+        let mut cabinet = TestCabinet::kept(config(), StateStore::default());
+        cabinet.store.saved = SAVED.clone();
+        cabinet.store.saved.may_be_old = may_be_old;
+        let names: Vec<String> = SAVED.values.keys().cloned().collect();
+        for (place, bytes, kind) in noise {
+            let value = cabinet.store.saved.values.get_mut(place.get(&names)).unwrap();
+            match kind {
+                0 => *value = bytes,
+                1 => value.extend(bytes),
+                2 => value.truncate(bytes.len()),
+                _ => value.iter_mut().zip(bytes).for_each(|(old, new)| *old ^= new & 0x11),
+            }
+        }
+        cabinet.restart(config());
+        cabinet.run_ms(5_000);
+        cabinet.uplink(1, words(0, &[2400, 25, 350, 8, 124, 12_346]));
+        cabinet.run_ms(5_000);
+        let states: Vec<_> = cabinet.gateway.endpoints().iter().map(|e| e.state).collect();
+        proptest::prop_assert!(states.iter().all(|state| *state == EndpointState::Registered), "{:?}", states);
+        cabinet.stop();
+        proptest::prop_assert!(cabinet.gateway.is_stopped());
+    }
 }

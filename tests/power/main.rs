@@ -7,5 +7,6 @@
 
 mod drive;
 mod machine;
+mod mount;
 mod plain;
 mod writer;

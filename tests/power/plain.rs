@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::drive::Survives;
-use crate::machine::{Machine, format};
+use crate::machine::Machine;
+use crate::mount::format;
 use crate::writer::{Kind, Writer, say};
 
 const DRIVE_BYTES: u64 = 32 << 20;

@@ -1,0 +1,92 @@
+//! ext4 file systems on loop devices. Needs root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// A file system on a loop device; unmounted when dropped.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    pub(crate) fn new(image: &Path, on: &Path, options: &str) -> anyhow::Result<Self> {
+        run(Command::new("mount")
+            .args(["-o", &format!("loop,{options}")])
+            .arg(image)
+            .arg(on))?;
+        Ok(Self(on.to_owned()))
+    }
+
+    /// Returns where it is mounted.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn unmount(self) -> anyhow::Result<()> {
+        run(Command::new("umount").arg(&self.0))?;
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily: a process that a failed test left behind may still be there.
+        drop(run(Command::new("umount").arg("--lazy").arg(&self.0)));
+    }
+}
+
+/// Makes an ext4 file system of this size, with a ballast that leaves only `free` bytes where it is wanted.
+pub(crate) fn format(size: u64, free: Option<u64>) -> anyhow::Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    let image = folder.path().join("image");
+    std::fs::File::create(&image)?.set_len(size)?;
+    run(Command::new("mkfs.ext4")
+        .args([
+            "-q",
+            "-b",
+            "4096",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=0,nodiscard",
+        ])
+        .arg(&image))?;
+    if let Some(free) = free {
+        let on = folder.path().join("mounted");
+        std::fs::create_dir(&on)?;
+        let mounted = Mounted::new(&image, &on, "noatime")?;
+        fill(&on, free)?;
+        mounted.unmount()?;
+    }
+    Ok(std::fs::read(&image)?)
+}
+
+/// Puts a ballast on a file system so that so much is left.
+pub(crate) fn fill(on: &Path, free: u64) -> anyhow::Result<()> {
+    let ballast = available(on)?.saturating_sub(free);
+    run(Command::new("fallocate")
+        .args(["--length", &ballast.to_string()])
+        .arg(on.join("ballast")))
+}
+
+/// Returns how many bytes are left.
+pub(crate) fn available(on: &Path) -> anyhow::Result<u64> {
+    let output = Command::new("df")
+        .args(["--block-size=1", "--output=avail"])
+        .arg(on)
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let last = text.lines().last().context("df says nothing")?;
+    Ok(last.trim().parse()?)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

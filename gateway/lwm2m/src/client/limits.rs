@@ -26,6 +26,9 @@ pub const RECORDS: usize = 512;
 /// beyond is dropped, the other kinds never are, because they are bounded by what causes them.
 pub const COMPLAINTS: usize = 32;
 
+/// Answers that wait for the disk: as many as requests of the server may be open.
+pub const HELD_ANSWERS: usize = 64;
+
 /// How long a notification that is owed may wait for its acknowledgement before it counts as owed: what is owed is
 /// kept safe from a power cut, what is under way is not. Two repetitions have gone out by then.
 pub const OWED_AFTER: Duration = Duration::from_secs(5);

@@ -56,6 +56,7 @@ use attributes::AttributeTable;
 use object_list::object_list;
 use observe::Observations;
 use registration::{AfterDeregister, Registration};
+use resume::HeldAnswer;
 use send::Sends;
 use serve::PendingOperation;
 use server_object::ServerObject;
@@ -84,6 +85,10 @@ pub struct Client {
     doubted_at: Option<Instant>,
     /// Whether notifications that do not arrive are owed, as far as the server wants them.
     owes_notifications: bool,
+    /// How many changes there were that must outlive a restart.
+    revision: u64,
+    /// Answers to requests whose change is not durable yet.
+    held: Vec<HeldAnswer>,
     /// Whether it was told that message ids or sequence numbers are to be reserved.
     asked_for_reservation: bool,
     now: Instant,
@@ -120,6 +125,8 @@ impl Client {
             events: VecDeque::new(),
             doubted_at: None,
             owes_notifications: false,
+            revision: 0,
+            held: Vec::new(),
             asked_for_reservation: false,
             now,
             config,

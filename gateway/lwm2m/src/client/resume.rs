@@ -6,11 +6,12 @@ use super::Client;
 use super::attributes::AttributeTable;
 use super::config::ClientConfig;
 use super::event::Event;
+use super::limits;
 use super::observe::Observations;
 use super::saved::{Content, Counters, Saved, SavedServer};
 use super::send::Sends;
 use super::server_object::ServerObject;
-use crate::coap::{Endpoint, fingerprint};
+use crate::coap::{Endpoint, RequestKey, Response, fingerprint};
 use crate::format::ContentFormat;
 
 impl Client {
@@ -18,7 +19,7 @@ impl Client {
     /// registration, and the observations live on. Where the server or the endpoint name is another one, only what
     /// must not be used twice is taken over.
     pub fn resume(config: ClientConfig, saved: &Saved, seed: u64, now: Instant) -> Self {
-        let content = &saved.0;
+        let content = &saved.content;
         let counters = content.counters.unwrap_or_default();
         let mut endpoint = Endpoint::resume(config.transmission.clone(), seed, counters.ids(), now);
         if !config.reserves_message_ids {
@@ -40,7 +41,7 @@ impl Client {
             self.endpoint.reserved_ids(self.now),
             self.observations.reserved_sequence(),
         );
-        Saved(Content {
+        let content = Content {
             version: None,
             counters: Some(counters),
             account: Some(account(&self.config)),
@@ -52,15 +53,27 @@ impl Client {
             }),
             observations: Some(self.observations.save()),
             attributes: Some(self.attributes.save()),
-        })
+        };
+        let revision = self.revision;
+        Saved { content, revision }
     }
 
     /// Takes that what [`save`](Self::save) gave is durable: the numbers that it reserves may be used.
     pub fn handle_saved(&mut self, saved: &Saved, now: Instant) {
         self.now = self.now.max(now);
-        let Some(counters) = saved.0.counters else { return };
-        self.observations.handle_reserved(counters.sequence_end);
-        self.endpoint.handle_reserved(&counters.ids(), now);
+        if let Some(counters) = saved.content.counters {
+            self.observations.handle_reserved(counters.sequence_end);
+            self.endpoint.handle_reserved(&counters.ids(), now);
+        }
+        for answer in self
+            .held
+            .extract_if(.., |answer| answer.revision <= saved.revision)
+        {
+            self.endpoint.respond(answer.key, answer.response, now);
+            if let Some(token) = answer.observation {
+                self.observations.release(&token);
+            }
+        }
         // Asked again where this was too little.
         self.asked_for_reservation = false;
     }
@@ -97,9 +110,50 @@ impl Client {
 
     /// Tells that something has changed that must outlive a restart, once until that is polled.
     pub(super) fn save_soon(&mut self) {
+        self.revision += 1;
         if self.config.reserves_message_ids && !self.events.contains(&Event::SaveDue) {
             self.events.push_back(Event::SaveDue);
         }
+    }
+}
+
+/// An answer that waits until what it promises is durable.
+#[derive(Debug)]
+pub(super) struct HeldAnswer {
+    revision: u64,
+    key: RequestKey,
+    response: Response,
+    /// The token of the observation that it begins.
+    observation: Option<Vec<u8>>,
+}
+
+impl Client {
+    /// Answers a request once what it has changed is durable: the server relies on it from then on.
+    pub(super) fn answer_once_saved(
+        &mut self,
+        key: RequestKey,
+        response: Response,
+        observation: Option<Vec<u8>>,
+        now: Instant,
+    ) {
+        self.save_soon();
+        if !self.config.reserves_message_ids {
+            self.endpoint.respond(key, response, now);
+            return;
+        }
+        if let Some(token) = &observation {
+            self.observations.hold(token);
+        }
+        if self.held.len() >= limits::HELD_ANSWERS {
+            // Its request is the one that waits longest; the server asks again.
+            self.held.remove(0);
+        }
+        self.held.push(HeldAnswer {
+            revision: self.revision,
+            key,
+            response,
+            observation,
+        });
     }
 }
 

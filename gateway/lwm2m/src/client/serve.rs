@@ -105,10 +105,8 @@ impl Client {
             }
             Action::Attach { path, change } => {
                 self.attributes.apply(path, &change).map_err(of_attributes)?;
-                self.save_soon();
                 self.renew_rules();
-                self.endpoint
-                    .respond(request.key, coap::Response::new(Code::CHANGED), now);
+                self.answer_once_saved(request.key, coap::Response::new(Code::CHANGED), None, now);
             }
             Action::Operate(operation) if management::is_about(&operation, server_object::ID) => {
                 self.operate_server_object(request, &operation, now)?;
@@ -133,6 +131,8 @@ impl Client {
                 // Without room it stays a plain Read, which tells the server that it does not observe.
                 response.observe = self.observations.insert(new, now);
                 self.tell_observations_changed();
+                let begun = response.observe.is_some().then(|| request.token.clone());
+                return self.answer_once_saved(request.key, response, begun, now);
             }
             Some(END) => {
                 for token in self.observations.cancel(&request.token, path) {
@@ -212,13 +212,14 @@ impl Client {
             } => {
                 let written = self.server.written(*mode, *target, entries);
                 let before = std::mem::replace(&mut self.server, written.map_err(Refusal::bad_request)?);
-                if self.server != before {
-                    self.save_soon();
+                if self.server == before {
+                    self.endpoint.respond(request.key, done, now);
+                } else {
+                    self.answer_once_saved(request.key, done, None, now);
                 }
                 if self.server.mute_send != before.mute_send {
                     self.events.push_back(Event::SendMuted(self.server.mute_send));
                 }
-                self.endpoint.respond(request.key, done, now);
                 let mut changed: Vec<Path> = entries.iter().map(|e| e.path).collect();
                 if *mode == WriteMode::Replace {
                     // What it does not name is reset.

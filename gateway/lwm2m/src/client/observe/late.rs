@@ -66,7 +66,7 @@ impl Observations {
         if covering.is_empty() {
             return Err(NotifyRefused::NoTime);
         }
-        covering.retain(|(_, o)| !o.in_flight && o.waiting.is_empty());
+        covering.retain(|(_, o)| o.is_free() && o.waiting.is_empty());
         let nearest = covering.into_iter().max_by_key(|(_, o)| o.path.segments().len());
         nearest.map(|(token, _)| token.clone()).ok_or(NotifyRefused::Busy)
     }

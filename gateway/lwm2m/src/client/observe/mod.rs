@@ -104,6 +104,20 @@ impl Observations {
         Some(sequence)
     }
 
+    /// Tells nothing of an observation until [`release`](Self::release).
+    pub(super) fn hold(&mut self, token: &[u8]) {
+        if let Some(observation) = self.by_token.get_mut(token) {
+            observation.is_held = true;
+        }
+    }
+
+    /// Notes that the answer which begins an observation is out.
+    pub(super) fn release(&mut self, token: &[u8]) {
+        if let Some(observation) = self.by_token.get_mut(token) {
+            observation.is_held = false;
+        }
+    }
+
     /// Ends an observation, and returns the tokens of what has ended. A server that cancels with another token
     /// means the path.
     pub(super) fn cancel(&mut self, token: &[u8], path: Path) -> Vec<Vec<u8>> {

@@ -22,6 +22,8 @@ pub(super) struct Observation {
     /// The last notification; while it waits for its acknowledgement no other is sent.
     pub(super) last: Option<NotificationId>,
     pub(super) in_flight: bool,
+    /// Whether the answer that begins it is held back, and so is everything that follows.
+    pub(super) is_held: bool,
     /// What has fired meanwhile and is owed, oldest first.
     pub(super) waiting: VecDeque<Fired>,
     /// A Register went out since.
@@ -58,6 +60,7 @@ impl Observation {
             confirmed_at: now,
             last: None,
             in_flight: false,
+            is_held: false,
             waiting: VecDeque::new(),
             lapsed: false,
             is_newest_told: true,
@@ -85,6 +88,11 @@ impl Observation {
         (!records.is_empty()).then_some(records)
     }
 
+    /// Says whether a notification may go out.
+    pub(super) const fn is_free(&self) -> bool {
+        !self.in_flight && !self.is_held
+    }
+
     /// Says whether the format can tell older values with their times.
     pub(super) const fn carries_times(&self) -> bool {
         read::is_senml(self.format)
@@ -97,7 +105,7 @@ impl Observation {
 
     /// Returns when something is to be told or evaluated.
     pub(super) fn poll_timeout(&self, owing: bool, live: bool) -> Option<Instant> {
-        let is_free = !self.in_flight;
+        let is_free = self.is_free();
         let evaluated = (owing || (live && is_free)).then(|| self.monitor.poll_timeout(&self.rule));
         let repeat = self.repeat_at.filter(|_| live && is_free);
         let waiting = self.waiting.front().map(|fired| {

@@ -117,7 +117,7 @@ impl Observations {
 
     /// Returns the next notification of an observation.
     fn next_of(&mut self, token: &[u8], view: View<'_>, confirmable: bool, now: Instant) -> Option<Outgoing> {
-        let observation = self.by_token.get_mut(token).filter(|o| !o.in_flight)?;
+        let observation = self.by_token.get_mut(token).filter(|o| o.is_free())?;
         let (records, carries, since) = if let Some(fired) = observation.waiting.pop_front() {
             let carries = Carries::Fired(fired.records.clone());
             (fired.records, Some(carries), fired.at)

@@ -30,14 +30,22 @@ use crate::coap::ReservedIds;
 /// What a client must find again after a restart: made by [`Client::save`](super::Client::save), taken by
 /// [`Client::resume`](super::Client::resume).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Saved(pub(super) Content);
+pub struct Saved {
+    pub(super) content: Content,
+    /// How many changes of the client it knows; means nothing after a restart.
+    pub(super) revision: u64,
+}
 
 impl Saved {
     /// Returns the same for when it comes from a copy that may be minutes old: what may have been used since is
     /// jumped over.
     pub fn after_loss(self) -> Self {
-        let counters = self.0.counters.map(Counters::after_loss);
-        Self(Content { counters, ..self.0 })
+        let counters = self.content.counters.map(Counters::after_loss);
+        let content = Content {
+            counters,
+            ..self.content
+        };
+        Self { content, ..self }
     }
 }
 

@@ -34,7 +34,7 @@ impl Saved {
     /// Returns the bytes, in parts of at most [`limits::SAVED_PART_BYTES`] with names that stay the same. They
     /// belong together: a part of an earlier save that is not among them is to be removed.
     pub fn parts(&self) -> Vec<(String, Vec<u8>)> {
-        let content = &self.0;
+        let content = &self.content;
         let counters = Content {
             counters: content.counters,
             ..Content::default()
@@ -78,7 +78,10 @@ impl Saved {
             whole.merge(read(bytes)?);
         }
         whole.check()?;
-        Ok(Self(whole))
+        Ok(Self {
+            content: whole,
+            revision: 0,
+        })
     }
 }
 

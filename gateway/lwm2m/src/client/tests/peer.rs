@@ -271,6 +271,10 @@ impl Bench {
     /// Sends a request and returns the answer, which must come at once.
     pub(super) fn ask(&mut self, ask: &Ask) -> Packet {
         self.send(ask);
+        if self.sent.is_empty() {
+            // Where it has changed something, the answer waits for the disk.
+            self.save();
+        }
         self.take_sent()
     }
 

@@ -224,10 +224,13 @@ fn object_1_is_as_the_server_left_it_except_for_what_is_configured_anew() {
         ("/1/0/23", "1"),
     ] {
         bench.send(&Ask::put(path).body(0, value));
+        // A new lifetime is told by an Update, also before the disk has it.
+        let mut updates = std::mem::take(&mut bench.sent);
+        bench.save();
         assert_eq!(code(&bench.sent.remove(0)), "2.04");
         assert!(bench.events.contains(&Event::SaveDue), "{path}");
-        // A new lifetime is told by an Update.
-        for update in std::mem::take(&mut bench.sent) {
+        updates.append(&mut bench.sent);
+        for update in updates {
             bench.answer(&update, "2.04", &[]);
         }
         bench.events.clear();
@@ -268,6 +271,67 @@ fn the_format_of_sends_that_a_server_takes_is_remembered() {
         assert_eq!(number(&json, CoapOption::ContentFormat), Some(110));
         bench.answer(&json, "4.06", &[]);
     }
+}
+
+#[test]
+fn what_the_server_may_rely_on_is_durable_before_it_is_told() {
+    let asks = [
+        Ask::get(TEMPERATURE).observe(0),
+        Ask::put(TEMPERATURE).query("pmin=0"),
+        Ask::put("/1/0/2").body(0, "0"),
+    ];
+    for ask in asks {
+        let mut bench = registered();
+        bench.send(&ask);
+        assert_eq!(
+            (bench.sent.len(), bench.events.contains(&Event::SaveDue)),
+            (0, true),
+            "{ask:?}"
+        );
+        let early = bench.client.save();
+        // Whatever the observation would tell follows its beginning.
+        bench.change(TEMPERATURE, Value::Float(5.0));
+        bench.send(&Ask::put("/3/0").query("pmin=7"));
+        assert_eq!(bench.sent, [], "{ask:?}");
+        bench.client.handle_saved(&early, bench.now);
+        bench.collect();
+        assert_eq!(
+            bench.sent.len(),
+            1,
+            "the second change is not durable yet: {ask:?}"
+        );
+        assert!(code(&bench.sent.remove(0)).starts_with("2.0"));
+        bench.pass_secs(0);
+        let told = bench.sent.drain(..).map(|packet| code(&packet));
+        assert!(told.eq(bench.client.observed().iter().map(|_| "2.05")), "{ask:?}");
+        bench.save();
+        assert_eq!(code(&bench.take_sent()), "2.04");
+    }
+}
+
+#[test]
+fn an_answer_that_waits_for_a_slow_disk_comes_apart_from_the_acknowledgement() {
+    let mut bench = registered();
+    bench.send(&Ask::get(TEMPERATURE).observe(0).token(&[9]));
+    bench.pass_secs(2);
+    assert_eq!(code(&bench.take_sent()), "0.00");
+    bench.save();
+    let answer = bench.take_sent();
+    assert_eq!((code(&answer).as_str(), answer.get_token()), ("2.05", &[9][..]));
+}
+
+#[test]
+fn answers_that_wait_for_a_disk_that_never_answers_are_bounded() {
+    let mut bench = registered();
+    for _ in 0..4 {
+        for value in 0..limits::HELD_ANSWERS {
+            bench.send(&Ask::put("/1/0/2").body(0, (value + 1).to_string()));
+        }
+        bench.pass_secs(300);
+    }
+    bench.sent.clear();
+    bench.save();
+    assert!(bench.sent.len() <= limits::HELD_ANSWERS, "{}", bench.sent.len());
 }
 
 #[test]

@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 use ucifi_core::Profile;
 use ucifi_core::field::{Link, ReadLimits, RegisterPoint};
 
-use crate::config::{Bus, BusPort, Configuration, Device};
+use crate::config::{BufferBound, Bus, BusPort, Configuration, Device};
+use crate::store::buffer_folder;
 
 /// What a configuration comes to.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Meaning {
     pub buses: Vec<BusMeaning>,
     /// What registers at each server: the cabinet, then its devices.
     pub endpoints: Vec<EndpointMeaning>,
+    /// Its buffer.
+    pub buffer: BufferMeaning,
     /// What looks like a mistake.
     pub warnings: Vec<String>,
 }
@@ -33,6 +36,19 @@ pub struct ServerMeaning {
     pub uri: String,
     /// The object versions that it is shown.
     pub model: String,
+    /// How much of the buffer it may have.
+    pub buffer: BufferBound,
+}
+
+/// What is kept while a server is away.
+#[derive(Clone, Debug)]
+pub struct BufferMeaning {
+    /// Where.
+    pub folder: String,
+    /// The most that it takes on disk, in MiB.
+    pub max_mb: u32,
+    /// The readings of how long before a power cut it may cost, in milliseconds.
+    pub power_cut_ms: u64,
 }
 
 /// A bus.
@@ -96,6 +112,7 @@ pub fn meaning(configuration: &Configuration) -> Meaning {
         name: server.name.to_string(),
         uri: server.uri.text.clone(),
         model: server.model.name().to_owned(),
+        buffer: server.buffer,
     });
     let name = configuration.gateway.name.to_string();
     let cabinet = EndpointMeaning {
@@ -115,6 +132,13 @@ pub fn meaning(configuration: &Configuration) -> Meaning {
         servers: servers.collect(),
         buses,
         endpoints: [cabinet].into_iter().chain(devices).collect(),
+        buffer: BufferMeaning {
+            folder: buffer_folder(&configuration.gateway.state_dir)
+                .display()
+                .to_string(),
+            max_mb: configuration.buffer.max_mb,
+            power_cut_ms: configuration.buffer.hold_ms + configuration.buffer.commit_ms,
+        },
         warnings,
         name,
     }
@@ -123,15 +147,31 @@ pub fn meaning(configuration: &Configuration) -> Meaning {
 impl Meaning {
     /// Returns the same as JSON.
     pub fn to_json(&self) -> Json {
-        let servers: Vec<Json> = self
-            .servers
-            .iter()
-            .map(|s| json!({ "name": s.name, "uri": s.uri, "model": s.model }))
-            .collect();
+        let servers: Vec<Json> = self.servers.iter().map(server_json).collect();
         let buses: Vec<Json> = self.buses.iter().map(bus_json).collect();
         let endpoints: Vec<Json> = self.endpoints.iter().map(endpoint_json).collect();
-        json!({ "name": self.name, "servers": servers, "buses": buses, "endpoints": endpoints })
+        json!({
+            "name": self.name,
+            "servers": servers,
+            "buses": buses,
+            "endpoints": endpoints,
+            "buffer": {
+                "folder": self.buffer.folder,
+                "max_mb": self.buffer.max_mb,
+                "power_cut_ms": self.buffer.power_cut_ms,
+            },
+        })
     }
+}
+
+fn server_json(server: &ServerMeaning) -> Json {
+    json!({
+        "name": server.name,
+        "uri": server.uri,
+        "model": server.model,
+        "buffer_max_mb": server.buffer.max_mb,
+        "buffer_max_age_days": server.buffer.max_age_days,
+    })
 }
 
 fn bus_json(bus: &BusMeaning) -> Json {
@@ -296,7 +336,18 @@ fn warnings(configuration: &Configuration, buses: &[BusMeaning]) -> Vec<String> 
             warnings.extend(denied_commands(bus, configuration));
         }
     }
+    warnings.extend(bounds_beyond_all(configuration));
     warnings
+}
+
+/// A server that may have more than there is only has what there is.
+fn bounds_beyond_all(configuration: &Configuration) -> impl Iterator<Item = String> {
+    let all = configuration.buffer.max_mb;
+    let servers = configuration.servers.iter();
+    servers.filter(move |server| server.buffer.max_mb > all).map(move |server| {
+        let (name, own) = (&server.name, server.buffer.max_mb);
+        format!("server {name} may have {own} MiB of the buffer, which has {all} MiB in all: raise max_mb of [buffer]")
+    })
 }
 
 /// A device that can be switched, on a bus where nothing may be, is rarely what is meant.

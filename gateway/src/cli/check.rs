@@ -7,9 +7,9 @@ use ucifi_profiles::document::Diagnostic;
 
 use super::output::{complain, print, print_json};
 use super::table::{Align, Table};
-use crate::config::{Loaded, Sources, read};
+use crate::config::{BufferBound, Loaded, Sources, read};
 use crate::exit::{ExitStatus, Failure};
-use crate::meaning::{Meaning, meaning};
+use crate::meaning::{BufferMeaning, Meaning, meaning};
 use crate::runtime::rehearse;
 
 pub(super) fn check(config: &Path, json: bool) -> Result<(), Failure> {
@@ -77,6 +77,7 @@ fn text(meaning: &Meaning) -> String {
         ("uri", Align::Left),
         ("model", Align::Left),
         ("endpoints", Align::Right),
+        ("buffer", Align::Left),
     ]);
     for server in &meaning.servers {
         let count = meaning.endpoints.len().to_string();
@@ -85,6 +86,7 @@ fn text(meaning: &Meaning) -> String {
             server.uri.clone(),
             server.model.clone(),
             count,
+            bound_text(&server.buffer),
         ]);
     }
     let mut buses = Table::new(&[
@@ -125,5 +127,27 @@ fn text(meaning: &Meaning) -> String {
             device.endpoint.clone(),
         ]);
     }
-    format!("the configuration is valid\n\n{servers}\n{buses}\n{endpoints}")
+    let buffer = buffer_text(&meaning.buffer);
+    format!("the configuration is valid\n\n{servers}\n{buses}\n{endpoints}\n{buffer}")
+}
+
+fn bound_text(bound: &BufferBound) -> String {
+    let mb = bound.max_mb;
+    bound.max_age_days.map_or_else(
+        || format!("{mb} MiB"),
+        |days| format!("{mb} MiB, {days} day{}", if days == 1 { "" } else { "s" }),
+    )
+}
+
+fn buffer_text(buffer: &BufferMeaning) -> String {
+    let BufferMeaning {
+        folder,
+        max_mb,
+        power_cut_ms,
+    } = buffer;
+    let secs = *power_cut_ms as f64 / 1_000.0;
+    format!(
+        "while a server is away, its readings wait in {folder}, which takes at most {max_mb} MiB\n\
+         a power cut costs at most the readings of the last {secs} s that no server has got (hold_ms + commit_ms)\n"
+    )
 }

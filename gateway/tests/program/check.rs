@@ -96,5 +96,10 @@ fn a_missing_file_is_named() {
 #[test]
 fn the_example_is_valid() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.example.toml");
-    assert_eq!(code(&run(&["check", "--config", example])), 0);
+    let output = run(&["check", "--config", example]);
+    assert_eq!(code(&output), 0);
+    let said = stdout(&output);
+    for words in ["the readings of the last 6 s", "at most 256 MiB", "64 MiB, 30 days"] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
 }

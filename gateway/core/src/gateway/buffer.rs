@@ -147,6 +147,7 @@ impl Gateway {
     /// Sees to what an endpoint wants of the buffer after something has happened to it.
     pub(super) fn see_to_endpoint(&mut self, index: usize, now: Now) {
         let endpoint = &mut self.endpoints[index];
+        endpoint.outbox.end_pauses(now.instant);
         if endpoint.has_gone_away() {
             for seq in endpoint.outbox.in_memory() {
                 let class = self.debts.memory.get(seq).map(|held| held.class);

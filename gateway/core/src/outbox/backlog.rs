@@ -183,6 +183,11 @@ impl Backlog {
         self.retry_at
     }
 
+    /// Forgets when to try again, once that is now.
+    pub(crate) fn end_pause(&mut self, now: Instant) {
+        self.retry_at.take_if(|at| *at <= now);
+    }
+
     /// Takes what was loaded, without what is `known` to be paid or on its way; `in_flight` says how many of the class
     /// are on their way out of the buffer. Returns by how much there was less than was thought.
     pub(crate) fn handle_loaded(

@@ -278,6 +278,12 @@ impl Outbox {
         [pause, self.backlog.poll_timeout()].into_iter().flatten().min()
     }
 
+    /// Forgets pauses that are over: while the disk is at work nobody is to be woken for them again.
+    pub(crate) fn end_pauses(&mut self, now: Instant) {
+        self.paused_until.take_if(|until| *until <= now);
+        self.backlog.end_pause(now);
+    }
+
     /// Says whether there is a pause.
     pub(crate) fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| until > now)

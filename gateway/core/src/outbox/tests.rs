@@ -417,3 +417,27 @@ fn without_a_clock_the_time_is_how_long_ago_it_was() {
         RecordTime::RelativeMs(-9_000)
     );
 }
+
+#[test]
+fn a_pause_that_is_over_wakes_nobody_while_the_disk_is_at_work() {
+    let mut bench = restored(10, 1);
+    bench.load(1..3);
+    let (id, _) = bench.take(0).unwrap();
+    bench.finish(id, SendOutcome::TimedOut, 0);
+    bench.outbox.backlog.unload();
+    let pause = bench.outbox.poll_timeout().expect("there is a pause");
+    bench.outbox.end_pauses(pause - Duration::from_millis(1));
+    assert_eq!(bench.outbox.poll_timeout(), Some(pause));
+    bench.outbox.end_pauses(pause);
+    let load = bench.outbox.backlog.take_load(pause).unwrap();
+    assert_eq!(
+        bench.outbox.poll_timeout(),
+        None,
+        "the load is what is waited for"
+    );
+    bench.outbox.backlog.handle_load_failed(load, pause);
+    let retry = bench.outbox.poll_timeout().expect("it is tried again");
+    bench.outbox.end_pauses(retry);
+    assert_eq!(bench.outbox.poll_timeout(), None);
+    assert!(bench.outbox.backlog.wants_load(retry));
+}

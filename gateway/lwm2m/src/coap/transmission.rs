@@ -25,7 +25,7 @@ pub(super) struct Transmission {
     pub(super) owner: Owner,
     pub(super) id: u16,
     pub(super) token: Vec<u8>,
-    datagram: Vec<u8>,
+    pub(super) datagram: Vec<u8>,
     timeout: Duration,
     repetitions_left: u32,
     due: Instant,
@@ -88,17 +88,12 @@ impl Transmissions {
         Some(self.waiting.remove(index))
     }
 
-    /// Takes out whatever belongs to an owner.
-    pub(super) fn abandon(&mut self, owner: Owner) {
-        self.waiting.retain(|transmission| transmission.owner != owner);
-    }
-
-    /// Takes out the notifications, and returns what they belong to.
-    pub(super) fn remove_notifications(&mut self) -> Vec<Owner> {
-        let removed = self.waiting.extract_if(.., |transmission| {
-            matches!(transmission.owner, Owner::Notification(_))
-        });
-        removed.map(|transmission| transmission.owner).collect()
+    /// Takes out whatever belongs to owners of a kind.
+    pub(super) fn abandon(&mut self, is_meant: impl Fn(Owner) -> bool) -> Vec<Transmission> {
+        let abandoned = self
+            .waiting
+            .extract_if(.., |transmission| is_meant(transmission.owner));
+        abandoned.collect()
     }
 
     /// Returns the next message whose time has come.

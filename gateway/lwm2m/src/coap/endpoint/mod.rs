@@ -179,7 +179,7 @@ impl Endpoint {
     pub fn cancel(&mut self, id: RequestId) {
         if self.outgoing.close(id) {
             self.queue.abandon(Owner::Request(id));
-            self.transmissions.abandon(Owner::Request(id));
+            self.abandon(|owner| owner == Owner::Request(id));
             self.events.push_back(Event::Failed {
                 id,
                 reason: RequestFailure::Cancelled,
@@ -246,7 +246,7 @@ impl Endpoint {
     /// they would only hold back the request that finds out. Each is reported as [`Event::NotificationDropped`]. The
     /// observations stay.
     pub fn drop_notifications(&mut self) {
-        let mut dropped = self.transmissions.remove_notifications();
+        let mut dropped = self.abandon(|owner| matches!(owner, Owner::Notification(_)));
         dropped.extend(self.queue.remove_notifications(|_| true));
         for owner in dropped {
             self.fail(owner, RequestFailure::Cancelled);
@@ -341,7 +341,7 @@ impl Endpoint {
         }
         if let Some(id) = request {
             // The response stands for the acknowledgement that may have been lost.
-            self.transmissions.abandon(Owner::Request(id));
+            self.abandon(|owner| owner == Owner::Request(id));
             self.advance(id, message, now);
         }
     }

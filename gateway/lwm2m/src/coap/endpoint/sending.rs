@@ -90,6 +90,15 @@ impl Endpoint {
         }
     }
 
+    /// Gives up messages on the wire, and takes those back that nobody has polled: what is given up is not to arrive
+    /// after all. Returns what they belonged to.
+    pub(super) fn abandon(&mut self, is_meant: impl Fn(Owner) -> bool) -> Vec<Owner> {
+        let abandoned = self.transmissions.abandon(is_meant);
+        self.transmits
+            .retain(|datagram| abandoned.iter().all(|gone| gone.datagram != *datagram));
+        abandoned.into_iter().map(|gone| gone.owner).collect()
+    }
+
     pub(super) fn slot_free(&self) -> bool {
         self.transmissions.len() < self.parameters.nstart
     }

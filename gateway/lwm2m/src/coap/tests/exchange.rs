@@ -404,6 +404,17 @@ fn a_cancelled_request_makes_room_for_the_next() {
 }
 
 #[test]
+fn a_request_that_is_cancelled_before_it_is_polled_does_not_go_out() {
+    let (mut endpoint, now) = (endpoint(), start());
+    let id = endpoint.request(request(Method::Get, "first", b""), now);
+    endpoint.cancel(id);
+    endpoint.request(request(Method::Get, "second", b""), now);
+    let out = sent(&mut endpoint);
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].values(option::URI_PATH).next(), Some(&b"second"[..]));
+}
+
+#[test]
 fn the_first_request_of_a_peer_that_restarted_is_not_taken_for_a_repetition() {
     let (mut endpoint, now) = (endpoint(), start());
     tell(&mut endpoint, &ask(Kind::Confirmable, GET, 1, "a", &[]), now);

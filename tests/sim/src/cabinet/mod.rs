@@ -58,6 +58,7 @@ pub struct Cabinet {
     server: LwM2mServer,
     starts: u32,
     planned: Option<(Moment, Down)>,
+    downs: Vec<(Duration, Down)>,
     /// The message that the server was given last.
     carrier: Option<Carrier>,
     message_ids: MessageIds,
@@ -130,6 +131,16 @@ impl Cabinet {
     /// Returns how many messages the gateway sent, and the message ids that it used again too early.
     pub fn message_ids(&self) -> (u64, &[Reuse]) {
         (self.message_ids.count, &self.message_ids.reused)
+    }
+
+    /// Lets the scripted devices give nothing more.
+    pub fn silence_scripted(&mut self) {
+        self.script.silence();
+    }
+
+    /// Returns when and how the gateway went down.
+    pub fn downs(&self) -> &[(Duration, Down)] {
+        &self.downs
     }
 
     /// Returns the disk of the buffer, where there is one.

@@ -153,6 +153,7 @@ impl Plan {
             server,
             starts: 0,
             planned: None,
+            downs: Vec::new(),
             carrier: None,
             message_ids: MessageIds::default(),
             ledger: Ledger::new(),

@@ -57,6 +57,7 @@ impl Cabinet {
             let young = self.plan.longest_in_memory() + store.latency() * 4 + SLACK;
             self.ledger.go_down(at, young);
         }
+        self.downs.push((at, down));
         self.trace.note(at, "power", format!("{down:?}").as_bytes());
     }
 

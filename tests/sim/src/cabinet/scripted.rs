@@ -2,6 +2,7 @@
 //!
 //! They stand on a bus of their own, which answers by itself and at once; so a run of a week costs no serial line.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +122,8 @@ impl Profile for ScriptedProfile {
 #[derive(Debug)]
 pub(super) struct Script {
     devices: Vec<Scripted>,
+    /// Which device is next, and when.
+    due: BTreeSet<(Instant, usize)>,
     /// The number that was given last.
     number: u64,
     randomness: StdRng,
@@ -130,7 +133,6 @@ pub(super) struct Script {
 struct Scripted {
     id: Arc<str>,
     every: Duration,
-    next: Instant,
 }
 
 /// What a device gives at once.
@@ -146,28 +148,38 @@ pub(super) struct Given {
 impl Script {
     pub(super) fn new(devices: &[(String, Duration)], seed: u64, start: Instant) -> Self {
         let mut randomness = StdRng::seed_from_u64(seed);
+        let first = |(place, (_, every)): (usize, &(String, Duration))| {
+            (start + every.mul_f64(randomness.random_range(0.0..=1.0)), place)
+        };
+        let due = devices.iter().enumerate().map(first).collect();
         let devices = devices.iter().map(|(id, every)| Scripted {
             id: id.as_str().into(),
             every: *every,
-            next: start + every.mul_f64(randomness.random_range(0.0..=1.0)),
         });
         Self {
             devices: devices.collect(),
+            due,
             number: 0,
             randomness,
         }
     }
 
+    pub(super) fn silence(&mut self) {
+        self.due.clear();
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.devices.iter().map(|device| device.next).min()
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Returns what a device gives whose time has come: some of its points, of which some may be together in the frame.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Given> {
-        let place = self.devices.iter().position(|device| device.next <= now)?;
-        let device = &mut self.devices[place];
+        let (_, place) = *self.due.first().filter(|(at, _)| *at <= now)?;
+        self.due.pop_first();
+        let device = &self.devices[place];
         let pause = device.every.mul_f64(self.randomness.random_range(0.5..=1.5));
-        device.next = now + pause.max(Duration::from_millis(1));
+        self.due
+            .insert((now + pause.max(Duration::from_millis(1)), place));
         let first = self.randomness.random_range(0..CLASSES.len());
         let last = self.randomness.random_range(first..CLASSES.len());
         let numbers: Vec<(usize, u64)> = (first..=last).zip(self.number + 1..).collect();

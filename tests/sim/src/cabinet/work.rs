@@ -19,17 +19,37 @@ const MAX_ROUNDS_AT_ONCE: u32 = 10_000;
 
 impl Cabinet {
     pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due_times().into_iter().filter_map(|(_, due)| due).min()
+    }
+
+    /// Returns when each part wants to be called.
+    fn due_times(&self) -> [(&'static str, Option<Instant>); 7] {
         let process = self.process.as_ref();
-        let times = [
-            process.and_then(|process| process.gateway.poll_timeout()),
-            process.and_then(|process| process.bus.poll_timeout()),
-            self.store.as_ref().and_then(|store| store.poll_timeout()),
-            self.script.poll_timeout(),
-            self.line.poll_timeout(),
-            self.network.poll_timeout(),
-            self.server.poll_timeout(),
-        ];
-        times.into_iter().flatten().min()
+        [
+            (
+                "gateway",
+                process.and_then(|process| process.gateway.poll_timeout()),
+            ),
+            ("bus", process.and_then(|process| process.bus.poll_timeout())),
+            (
+                "store",
+                self.store.as_ref().and_then(|store| store.poll_timeout()),
+            ),
+            ("script", self.script.poll_timeout()),
+            ("line", self.line.poll_timeout()),
+            ("network", self.network.poll_timeout()),
+            ("server", self.server.poll_timeout()),
+        ]
+    }
+
+    /// Names the parts that are due.
+    fn due_parts(&self) -> Vec<&'static str> {
+        let now = self.clock.now().instant;
+        let due = self
+            .due_times()
+            .into_iter()
+            .filter(|(_, due)| due.is_some_and(|due| due <= now));
+        due.map(|(part, _)| part).collect()
     }
 
     /// Does everything that is due at the time of the clock.
@@ -40,7 +60,9 @@ impl Cabinet {
             rounds += 1;
             assert!(
                 rounds < MAX_ROUNDS_AT_ONCE,
-                "a part wants to be called again and again at one moment"
+                "at {:?} these want to be called again and again: {:?}",
+                self.clock.elapsed(),
+                self.due_parts()
             );
             self.take_datagrams(now);
             self.take_bytes(now);

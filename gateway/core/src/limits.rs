@@ -103,3 +103,30 @@ pub const VALUES_SAVED_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How far the command numbers go ahead where what was saved may be old: more than anybody commands in the minutes
 /// between two copies.
 pub const COMMANDS_JUMP: u64 = 1_000_000;
+
+/// Ranges of settled readings that the buffer keeps of one stream and server beyond the position below which all is
+/// settled. Each is an island of live readings that overtook the backlog; a forgotten one costs repeats.
+pub const MAX_SETTLED_RANGES: usize = 64;
+
+/// Starts of the process whose times the buffer keeps: a gateway without a clock that restarts every day for most of a
+/// year and delivers nothing.
+pub const MAX_BOOTS: usize = 256;
+
+/// Segments of the buffer that are kept in memory, the active one among them: those that are written, drained and
+/// evicted from.
+pub const MAX_CACHED_SEGMENTS: usize = 4;
+
+/// Readings of one stream in a block of the buffer that was merged of smaller ones: beyond that merging saves nothing.
+pub const MAX_MERGED_RECORDS: usize = 512;
+
+/// How often the buffer looks for readings that have grown too old, in milliseconds.
+pub const AGE_CHECK_MS: i64 = 10_000;
+
+/// How often a part of the buffer is read that the disk does not give, before it is left alone.
+pub const MAX_READ_ATTEMPTS: usize = 3;
+
+/// Segment files of the buffer that are kept although nothing is owed in them.
+pub const MAX_SPARE_SEGMENTS: usize = 2;
+
+/// Segments that one commit gives back to the disk at most.
+pub const MAX_REMOVALS_PER_COMMIT: usize = 4;

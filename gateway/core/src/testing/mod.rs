@@ -2,6 +2,7 @@
 
 mod buffer_store;
 mod cabinet;
+mod disk;
 mod profile;
 mod server;
 mod state_store;
@@ -14,6 +15,7 @@ use lwm2m_client::Timestamp;
 use lwm2m_client::object::ObjectTable;
 
 pub(crate) use cabinet::{TestCabinet, device, one_server};
+pub(crate) use disk::CrashDisk;
 pub(crate) use profile::{ABSENT, IMPOSSIBLE, Meter, Relay, coils, confirmed, point, words};
 pub(crate) use server::Got;
 pub(crate) use state_store::{Saves, StateStore};

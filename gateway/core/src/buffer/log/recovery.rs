@@ -1,0 +1,491 @@
+//! Opening: from whatever bytes are on the disk to what is owed.
+//!
+//! The newest segment with a readable checkpoint says which older ones count and what is settled; what was written
+//! later says what changed since. Then every segment that counts is taken apart, one at a time. Nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lwm2m_client::Timestamp;
+
+use super::files::{File, is_ours};
+use super::frame::{HEADER_BYTES, Header, Piece, header, scan};
+use super::index::NewBlock;
+use super::payload::{BlockHead, Head, Item, Items};
+use super::segments::{Segment, resolve};
+use super::settle::Loss;
+use super::{Log, OpenError};
+use crate::buffer::{Disk, DiskError, GapReason};
+use crate::limits;
+
+const CHUNK_BYTES: usize = 1 << 16;
+/// How far ahead numbers go where the newest checkpoint is lost: what was given out since the one before is unknown.
+const JUMP: u64 = 1 << 32;
+
+/// A file that may be a segment.
+struct Candidate {
+    name: String,
+    len: u64,
+    header: Header,
+}
+
+/// What the checkpoint and all that follows it say.
+#[derive(Default)]
+struct Facts {
+    /// The segments that count, and where they end if that is known.
+    live: BTreeMap<u64, Option<u64>>,
+    wall: Option<Timestamp>,
+}
+
+/// A block of which only the head is left.
+struct Hole {
+    head: BlockHead,
+}
+
+impl<D: Disk> Log<D> {
+    /// Finds out what is on the disk.
+    pub(super) fn recover(&mut self) -> Result<(), OpenError> {
+        let candidates = self.candidates()?;
+        let mut found = self.sort_out(candidates);
+        self.files.next_id = found.keys().next_back().map_or(1, |id| id.saturating_add(1));
+        let facts = self.facts(&mut found);
+        for (id, file) in &found {
+            if !facts.live.contains_key(id) {
+                self.statistics.stale_segments += 1;
+                self.files.spare(file.clone());
+            }
+        }
+        found.retain(|id, _| facts.live.contains_key(id));
+        self.statistics.missing_segments += (facts.live.len() - found.len()) as u64;
+        let newest_listed = facts.live.keys().next_back().map_or(0, |id| id.saturating_add(1));
+        self.files.next_id = self.files.next_id.max(newest_listed);
+        self.files.head = found.keys().next_back().copied();
+        let holes = self.take_in(found, &facts);
+        self.drop_duplicates();
+        for hole in holes {
+            self.report(&hole);
+        }
+        let boot = self.boots.current.saturating_add(1);
+        self.boots.begin(boot, facts.wall);
+        Ok(())
+    }
+
+    fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
+        let files = self.disk.list().map_err(OpenError::Disk)?;
+        let mut candidates = Vec::new();
+        let mut failure = None;
+        for (name, len) in files.into_iter().filter(|(name, _)| is_ours(name)) {
+            let header = match self.read_chunk(&name, 0, HEADER_BYTES) {
+                Ok(bytes) => header(&bytes),
+                Err(error) => {
+                    self.statistics.unreadable_chunks += 1;
+                    self.files.unreadable.insert(name.clone());
+                    failure = Some(error);
+                    Header::Broken
+                }
+            };
+            if let Header::Version(version) = header {
+                return Err(OpenError::Version { file: name, version });
+            }
+            candidates.push(Candidate { name, len, header });
+        }
+        match failure {
+            Some(failure) if self.files.unreadable.len() == candidates.len() => Err(OpenError::Disk(failure)),
+            Some(_) | None => Ok(candidates),
+        }
+    }
+
+    /// Says which file is which segment; a file whose header is broken is known by the first frame in it.
+    fn sort_out(&mut self, candidates: Vec<Candidate>) -> BTreeMap<u64, File> {
+        let mut found = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for candidate in candidates {
+            match candidate.header {
+                Header::Segment(id) if !found.contains_key(&id) && id < u64::MAX => {
+                    let file = File {
+                        name: candidate.name,
+                        len: candidate.len,
+                        end: HEADER_BYTES as u64,
+                    };
+                    found.insert(id, file);
+                }
+                Header::Blank if self.is_blank(&candidate) => {
+                    self.files.spare.push((candidate.name, candidate.len))
+                }
+                Header::Segment(_) | Header::Blank | Header::Version(_) | Header::Broken => {
+                    unknown.push(candidate)
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return found;
+        }
+        let wanted = self.wanted(&found);
+        for candidate in unknown {
+            self.place(candidate, &wanted, &mut found);
+        }
+        found
+    }
+
+    fn is_blank(&mut self, candidate: &Candidate) -> bool {
+        let (bytes, is_readable) = self.read_through(&candidate.name, candidate.len);
+        is_readable && bytes.iter().all(|byte| *byte == 0)
+    }
+
+    /// Returns the segments that there should be beside the ones found.
+    fn wanted(&mut self, found: &BTreeMap<u64, File>) -> Vec<u64> {
+        let mut wanted = BTreeSet::new();
+        for (id, file) in found {
+            let (bytes, _) = self.read_through(&file.name, file.len);
+            wanted.extend(
+                checkpoint(*id, &bytes)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|(id, _)| *id),
+            );
+        }
+        let newest = found.keys().next_back().copied().unwrap_or_default();
+        wanted.extend([newest.saturating_add(1), newest.saturating_add(2)]);
+        wanted.into_iter().filter(|id| !found.contains_key(id)).collect()
+    }
+
+    fn place(&mut self, candidate: Candidate, wanted: &[u64], found: &mut BTreeMap<u64, File>) {
+        let (bytes, _) = self.read_through(&candidate.name, candidate.len);
+        let id = wanted
+            .iter()
+            .find(|id| scan(**id, &bytes, None).end > HEADER_BYTES && !found.contains_key(id));
+        match id {
+            Some(id) => {
+                self.statistics.known_by_frames += 1;
+                let file = File {
+                    name: candidate.name,
+                    len: candidate.len,
+                    end: HEADER_BYTES as u64,
+                };
+                found.insert(*id, file);
+            }
+            None => {
+                self.statistics.set_aside_files += 1;
+                self.files.set_aside.push((candidate.name, candidate.len));
+            }
+        }
+    }
+
+    /// Reads what is true of the log: the newest checkpoint, and what was written behind it.
+    fn facts(&mut self, found: &mut BTreeMap<u64, File>) -> Facts {
+        let mut newer = Vec::new();
+        let mut base = None;
+        for (id, file) in found.iter().rev() {
+            let (bytes, _) = self.read_through(&file.name, file.len);
+            if let Some(live) = checkpoint(*id, &bytes) {
+                base = Some((*id, live));
+                newer.push((*id, bytes));
+                break;
+            }
+            if scan(*id, &bytes, None).end > HEADER_BYTES {
+                self.statistics.lost_checkpoints += 1;
+                newer.push((*id, bytes));
+            } else {
+                self.statistics.torn_beginnings += 1;
+            }
+        }
+        let mut facts = Facts::default();
+        if let Some((_, live)) = &base {
+            facts.live.extend(live.iter().map(|(id, end)| (*id, Some(*end))));
+        }
+        facts.live.extend(newer.iter().map(|(id, _)| (*id, None)));
+        let is_whole = newer.len() == 1 || found.is_empty();
+        let is_damaged = !is_whole || !self.files.unreadable.is_empty() || !self.files.set_aside.is_empty();
+        for (id, bytes) in newer.into_iter().rev() {
+            self.replay(id, &bytes, &mut facts);
+        }
+        if is_damaged && !found.is_empty() {
+            self.next_seq = self
+                .next_seq
+                .saturating_add(JUMP)
+                .min(u64::MAX / 2)
+                .max(self.next_seq);
+        }
+        facts
+    }
+
+    fn replay(&mut self, segment: u64, bytes: &[u8], facts: &mut Facts) {
+        let scan = scan(segment, bytes, None);
+        for payload in scan.pieces.iter().filter_map(whole) {
+            let payload = bytes.get(payload).unwrap_or_default();
+            let Some(items) = Items::new(segment, payload) else {
+                continue;
+            };
+            self.see(&items.head, facts);
+            for item in items {
+                self.take_fact(item, facts);
+            }
+        }
+    }
+
+    fn see(&mut self, head: &Head, facts: &mut Facts) {
+        self.boots.see(head.boot, head.next_seq, facts.wall);
+        self.next_seq = self.next_seq.max(head.next_seq);
+        facts.wall = head.wall.or(facts.wall);
+    }
+
+    fn take_fact(&mut self, item: Item<'_>, facts: &mut Facts) {
+        match item {
+            Item::Name(id, name) => self.names.learn(id, name),
+            Item::Block(head) => {
+                self.names.see(head.stream.device);
+                head.accounts.iter().for_each(|id| self.names.see(*id));
+            }
+            Item::Position(mut stream, account, position) => {
+                let ids = (self.names.resolve(stream.device), self.names.resolve(account));
+                if let (Some(device), Some(account)) = ids {
+                    stream.device = device;
+                    *self.index.position_mut(stream, account) = position;
+                }
+            }
+            Item::Boot(boot, times) => self.boots.learn(boot, times),
+            Item::Live(_) => {}
+            Item::Freed(freed) => facts.live.retain(|id, _| !freed.contains(id)),
+        }
+    }
+
+    /// Takes every segment that counts apart, and returns the blocks of which only the heads are left.
+    fn take_in(&mut self, found: BTreeMap<u64, File>, facts: &Facts) -> Vec<Hole> {
+        let mut holes = Vec::new();
+        let mut again = Vec::new();
+        for (id, mut file) in found {
+            let known_end = facts
+                .live
+                .get(&id)
+                .copied()
+                .flatten()
+                .map(|end| end.min(file.len));
+            let (bytes, is_readable) = self.read_through(&file.name, known_end.unwrap_or(file.len));
+            let scan = scan(id, &bytes, known_end.map(|end| end as usize));
+            self.statistics.recovered_segments += 1;
+            self.statistics.torn_tails += u64::from(scan.torn);
+            file.end = known_end.unwrap_or(scan.end as u64);
+            if self.files.head == Some(id) {
+                let is_sound = header(&bytes) == Header::Segment(id) && is_readable;
+                self.files.is_writable = is_sound && file.end < file.len;
+                self.continue_head(id, &bytes, &scan.pieces);
+            }
+            self.learn_names(id, &bytes, &scan.pieces);
+            self.count_damage(&scan.pieces);
+            if is_readable {
+                holes.extend(self.holes(id, &bytes, &scan.pieces));
+            }
+            let end = file.end;
+            self.files.segments.insert(id, file);
+            let segment = Segment::read(id, bytes, Some(end as usize), &self.names).0;
+            if segment.unknown > 0 {
+                again.push(id);
+            } else {
+                self.index_segment(id, segment);
+            }
+        }
+        // Names that damage took from one segment may stand in another.
+        for id in again {
+            if self.fetch(id).is_ok()
+                && let Some(segment) = self.cache.get(id).cloned()
+            {
+                self.statistics.unknown_blocks += segment.unknown;
+                self.index_segment(id, segment);
+            }
+        }
+        holes
+    }
+
+    fn count_damage(&mut self, pieces: &[Piece]) {
+        for piece in pieces {
+            match piece {
+                Piece::Whole { .. } => {}
+                Piece::Lost => self.statistics.lost_stretches += 1,
+                Piece::Damaged { .. } => self.statistics.damaged_frames += 1,
+            }
+        }
+    }
+
+    fn learn_names(&mut self, segment: u64, bytes: &[u8], pieces: &[Piece]) {
+        for payload in pieces.iter().filter_map(whole) {
+            for item in Items::new(segment, bytes.get(payload).unwrap_or_default())
+                .into_iter()
+                .flatten()
+            {
+                match item {
+                    Item::Name(id, name) => self.names.learn(id, name),
+                    Item::Block(head) => {
+                        self.names.see(head.stream.device);
+                        head.accounts.iter().for_each(|id| self.names.see(*id));
+                    }
+                    Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) => {}
+                }
+            }
+        }
+    }
+
+    fn continue_head(&mut self, id: u64, bytes: &[u8], pieces: &[Piece]) {
+        let mut last = 0;
+        for payload in pieces.iter().filter_map(whole) {
+            for item in Items::new(id, bytes.get(payload.clone()).unwrap_or_default())
+                .into_iter()
+                .flatten()
+            {
+                if let Item::Name(name, _) = item {
+                    self.files.explained.insert(name);
+                }
+            }
+            last = payload.start - super::frame::FRAME_HEAD_BYTES;
+        }
+        let from = if last == HEADER_BYTES { 0 } else { last };
+        self.files.doubtful_from = Some(from as u64);
+    }
+
+    fn index_segment(&mut self, id: u64, segment: Segment) {
+        for (stream, block) in segment.all() {
+            let mut seqs = None;
+            let owed = segment.accounts(block).iter().map(|account| {
+                let position = self.index.position(stream, *account);
+                let Some(position) = position.filter(|position| position.touches(block.first, block.last))
+                else {
+                    return (*account, block.count);
+                };
+                if position.covers(block.first, block.last) {
+                    return (*account, 0);
+                }
+                let records = seqs.get_or_insert_with(|| segment.records(block).unwrap_or_default());
+                let owed = records.iter().filter(|record| !position.contains(record.seq));
+                (*account, owed.count() as u32)
+            });
+            let new = NewBlock {
+                first: block.first,
+                last: block.last,
+                count: block.count,
+                bytes: block.len,
+                stored_secs: block.stored_secs,
+                owed: owed.collect(),
+            };
+            self.index.add(stream, id, &new);
+            self.next_seq = self.next_seq.max(block.last.saturating_add(1));
+        }
+        self.cache.insert(id, segment, self.files.head);
+    }
+
+    fn holes(&self, segment: u64, bytes: &[u8], pieces: &[Piece]) -> Vec<Hole> {
+        let damaged = pieces.iter().filter_map(|piece| match piece {
+            Piece::Damaged { payload } => bytes.get(payload.clone()),
+            Piece::Whole { .. } | Piece::Lost => None,
+        });
+        let items = damaged
+            .filter_map(|payload| Items::new(segment, payload))
+            .flatten();
+        let heads = items.filter_map(|item| match item {
+            Item::Block(head) => resolve(head, &self.names),
+            Item::Name(..) | Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) => None,
+        });
+        heads.map(|head| Hole { head }).collect()
+    }
+
+    /// Tells whoever was owed the readings of a lost block, once.
+    fn report(&mut self, hole: &Hole) {
+        let head = &hole.head;
+        for account in &head.accounts {
+            let position = self.index.position(head.stream, *account);
+            if position.is_some_and(|position| position.covers(head.first, head.last)) {
+                continue;
+            }
+            self.lose(Loss {
+                stream: head.stream,
+                account: *account,
+                count: u64::from(head.count),
+                seqs: head.first..=head.last,
+                times: None,
+                reason: GapReason::Corrupt,
+            });
+            if self.index.stream(head.stream).is_some() {
+                self.settle_hole(head.stream, *account, head.first, head.last);
+            } else {
+                self.index
+                    .position_mut(head.stream, *account)
+                    .insert(head.first, head.last);
+                self.dirty.insert((head.stream, *account));
+            }
+        }
+    }
+
+    /// Counts readings once that stand in two segments: only damage to a checkpoint brings that about.
+    fn drop_duplicates(&mut self) {
+        if self.statistics.lost_checkpoints == 0 {
+            return;
+        }
+        let streams = self.index.streams();
+        let debts = streams.flat_map(|(id, stream)| {
+            let runs = stream.runs.iter().flat_map(|run| &run.owed);
+            runs.map(|(account, _)| (*id, *account))
+        });
+        let debts: BTreeSet<_> = debts.collect();
+        for (stream, account) in debts {
+            let mut seen = BTreeSet::new();
+            let mut runs = self.owed_runs(stream, account, 0, u64::MAX);
+            runs.reverse();
+            for run in runs {
+                let Ok(seqs) = self.owed_seqs(stream, run.segment, account, 0, u64::MAX, usize::MAX) else {
+                    continue;
+                };
+                let all = seqs.len();
+                let new = seqs.into_iter().filter(|seq| seen.insert(*seq)).count();
+                if new < all {
+                    self.statistics.duplicates += (all - new) as u64;
+                    self.index.set_owed(stream, run.segment, account, new as u32);
+                }
+            }
+        }
+    }
+
+    /// Reads a file from its beginning; what the disk does not give, however often it is asked, is zeros. Says whether
+    /// all of it was given.
+    fn read_through(&mut self, name: &str, len: u64) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let mut is_readable = true;
+        while (bytes.len() as u64) < len {
+            let wanted = (len - bytes.len() as u64).min(CHUNK_BYTES as u64) as usize;
+            match self.read_chunk(name, bytes.len() as u64, wanted) {
+                Ok(chunk) if chunk.is_empty() => break,
+                Ok(chunk) => bytes.extend(chunk),
+                Err(_) => {
+                    is_readable = false;
+                    self.statistics.unreadable_chunks += 1;
+                    self.files.unreadable.insert(name.to_owned());
+                    bytes.resize(bytes.len() + wanted, 0);
+                }
+            }
+        }
+        (bytes, is_readable)
+    }
+
+    fn read_chunk(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
+        let mut result = self.disk.read(name, offset, len);
+        for _ in 1..limits::MAX_READ_ATTEMPTS {
+            if result.is_ok() {
+                break;
+            }
+            result = self.disk.read(name, offset, len);
+        }
+        result
+    }
+}
+
+/// Returns the live segments that a segment's checkpoint names; none where it cannot be read.
+fn checkpoint(segment: u64, bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+    let first = super::frame::first(segment, bytes)?;
+    match Items::new(segment, bytes.get(first)?)?.next()? {
+        Item::Live(live) => Some(live),
+        Item::Name(..) | Item::Block(_) | Item::Position(..) | Item::Boot(..) | Item::Freed(_) => None,
+    }
+}
+
+fn whole(piece: &Piece) -> Option<std::ops::Range<usize>> {
+    match piece {
+        Piece::Whole { payload } => Some(payload.clone()),
+        Piece::Damaged { .. } | Piece::Lost => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! The power goes at every step of the work, and the process between them.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+
+/// Works until the power goes; says which commits were told to be durable.
+fn work(bench: &mut Bench) -> (u64, u64) {
+    let (mut stored, mut paid) = (0, 0);
+    for n in 0..12u64 {
+        let last = n * 200 + 200;
+        if bench.store(&meter(), n * 200 + 1..=last).is_err() {
+            break;
+        }
+        stored = last;
+        if n % 4 == 3 {
+            if bench.settle(&meter(), 1..=last - 245).is_err() {
+                break;
+            }
+            paid = last - 245;
+        }
+    }
+    (stored, paid)
+}
+
+#[test]
+fn the_power_may_go_at_every_step() {
+    let mut bench = Bench::new(small());
+    work(&mut bench);
+    let steps = bench.disk().changes;
+    let mut met = super::super::Statistics::default();
+    for step in 0..=steps {
+        for seed in 0..4 {
+            let mut disk = CrashDisk::default();
+            disk.power_fails_in = Some(step);
+            let mut bench = Bench::on(disk, small());
+            let (stored, paid) = work(&mut bench);
+            let mut rng = StdRng::seed_from_u64(step * 100 + seed);
+            let mut bench = bench.reopen_with(|disk| disk.crash(&mut rng));
+            let found = bench.seqs(&meter());
+            // The commit that was cut off may be there, as may its settlement.
+            let owed: Vec<u64> = found.iter().copied().filter(|seq| *seq <= stored).collect();
+            assert!(
+                owed.ends_with(&Vec::from_iter(paid.max(stored.saturating_sub(244)) + 1..=stored)),
+                "step {step}"
+            );
+            assert!(
+                found.first().is_none_or(|first| *first > paid),
+                "step {step}: {paid} came back as {found:?}"
+            );
+            assert!(
+                found.iter().all(|seq| *seq <= stored + 200),
+                "step {step}: {found:?} after {stored}"
+            );
+            assert_eq!(bench.gaps, [], "step {step}");
+            let statistics = bench.statistics();
+            met.torn_tails += statistics.torn_tails;
+            met.torn_beginnings += statistics.torn_beginnings;
+            met.stale_segments += statistics.stale_segments;
+            bench.store(&meter(), 50_000..=50_010).unwrap();
+            let last = bench.reopen().seqs(&meter());
+            assert_eq!(last.last(), Some(&50_010), "it goes on");
+        }
+    }
+    assert!(
+        met.torn_tails > 0 && met.torn_beginnings > 0 && met.stale_segments > 0,
+        "{met:?}"
+    );
+}
+
+#[test]
+fn what_a_killed_process_left_unsynced_is_durable_with_the_first_commit_of_the_next() {
+    for (before, after) in [(10, 10), (10, 3_000)] {
+        let mut bench = Bench::new(small());
+        bench.store(&meter(), 1..=before).unwrap();
+        // The write succeeds, the sync never comes.
+        bench.disk().power_fails_in = Some(1);
+        assert!(bench.store(&meter(), before + 1..=before + 5).is_err());
+        let mut bench = bench.reopen();
+        assert_eq!(bench.seqs(&meter()).len() as u64, before + 5);
+        bench.store(&meter(), 100..=100 + after).unwrap();
+        let mut rng = StdRng::seed_from_u64(0);
+        for _ in 0..8 {
+            bench = bench.reopen_with(|disk| disk.crash(&mut rng));
+            assert_eq!(bench.seqs(&meter()).len() as u64, before + 5 + after + 1);
+            assert_eq!(bench.gaps, []);
+        }
+    }
+}
+
+#[test]
+fn a_start_without_a_commit_does_not_use_up_a_number() {
+    let bench = Bench::new(small());
+    let mut bench = bench.reopen().reopen();
+    assert_eq!(bench.contents.boot, 1);
+    bench.store(&meter(), 1..=1).unwrap();
+    assert_eq!(bench.reopen().contents.boot, 2);
+}

@@ -1,0 +1,200 @@
+//! A disk that fails, and one that is full.
+
+use super::*;
+use crate::buffer::GapReason;
+
+#[test]
+fn after_a_failed_sync_the_commit_goes_to_another_segment() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=10).unwrap();
+    bench.disk().failing_syncs = vec![true];
+    bench.store(&meter(), 11..=20).unwrap();
+    let statistics = bench.statistics();
+    assert_eq!(
+        (
+            statistics.failed_syncs,
+            statistics.abandoned_segments,
+            statistics.begun_segments
+        ),
+        (1, 1, 2)
+    );
+    bench.store(&meter(), 21..=30).unwrap();
+    let mut bench = bench.reopen();
+    assert_eq!(
+        bench.seqs(&meter()),
+        Vec::from_iter(1..=30),
+        "and it is not there twice"
+    );
+    bench.check_counts();
+}
+
+#[test]
+fn where_no_segment_works_the_commit_fails_and_may_be_asked_for_again() {
+    for syncs in [true, false] {
+        let mut bench = Bench::new(small());
+        bench.store(&meter(), 1..=10).unwrap();
+        let failures = vec![true; 3];
+        if syncs {
+            bench.disk().failing_syncs = failures;
+        } else {
+            bench.disk().failing_writes = failures;
+        }
+        assert!(matches!(
+            bench.store(&meter(), 11..=20),
+            Err(DiskError::Failed(_))
+        ));
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(1..=10));
+        bench.store(&meter(), 11..=20).unwrap();
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(1..=20));
+        bench.check_counts();
+        let mut bench = bench.reopen();
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(1..=20));
+        assert_eq!(bench.gaps, []);
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_the_newest_readings_and_says_what_had_to_go() {
+    let disk = CrashDisk::with_capacity(4 * 4096);
+    let options = Options {
+        max_bytes: 1 << 20,
+        ..small()
+    };
+    let mut bench = Bench::on(disk, options);
+    for n in 0..300 {
+        bench.store(&meter(), n * 20 + 1..=n * 20 + 20).unwrap();
+    }
+    assert!(bench.statistics().disk_full > 0);
+    let left = bench.seqs(&meter());
+    assert_eq!(left.last(), Some(&6_000));
+    assert_eq!(left.len() as u64 + bench.lost(), 6_000);
+    assert_eq!(left, Vec::from_iter(left[0]..=6_000), "the oldest went first");
+    assert!(left.len() > 500, "{} readings in 16 KiB", left.len());
+    assert!(bench.gaps.iter().any(|gap| gap.reason == GapReason::DiskFull));
+    assert!(bench.gaps.iter().all(|gap| gap.times.is_some()));
+    bench.check_counts();
+    // When there is space again it is used again.
+    bench.disk().capacity = None;
+    for n in 300..600 {
+        bench.store(&meter(), n * 20 + 1..=n * 20 + 20).unwrap();
+    }
+    assert!(bench.seqs(&meter()).len() > 5_000);
+    assert_eq!(bench.reopen().seqs(&meter()).last(), Some(&12_000));
+}
+
+#[test]
+fn a_full_disk_without_a_single_file_is_an_error_until_there_is_space() {
+    let disk = CrashDisk::with_capacity(100);
+    let mut bench = Bench::on(disk, small());
+    assert_eq!(bench.store(&meter(), 1..=10), Err(DiskError::Full));
+    bench.disk().capacity = None;
+    bench.store(&meter(), 1..=10).unwrap();
+    assert_eq!(bench.reopen().seqs(&meter()), Vec::from_iter(1..=10));
+}
+
+#[test]
+fn with_a_single_file_the_log_works_until_that_is_full() {
+    let disk = CrashDisk::with_capacity(4096);
+    let mut bench = Bench::on(disk, small());
+    let mut stored = 0;
+    while bench.store(&meter(), stored + 1..=stored + 50).is_ok() {
+        stored += 50;
+    }
+    assert!(stored > 300);
+    assert_eq!(bench.seqs(&meter()).len() as u64 + bench.lost(), stored);
+    bench.disk().capacity = None;
+    bench.store(&meter(), stored + 1..=stored + 50).unwrap();
+    let left = stored + 50 - bench.lost();
+    assert_eq!(bench.reopen().seqs(&meter()).len() as u64, left);
+}
+
+#[test]
+fn paying_goes_on_when_the_disk_is_full() {
+    let disk = CrashDisk::with_capacity(4 * 4096);
+    let mut bench = Bench::on(
+        disk,
+        Options {
+            max_bytes: 1 << 20,
+            ..small()
+        },
+    );
+    for n in 0..100 {
+        bench.store(&meter(), n * 20 + 1..=n * 20 + 20).unwrap();
+    }
+    let first = bench.seqs(&meter())[0];
+    for seq in first..=2_000 {
+        bench.settle(&meter(), 1..=seq).unwrap();
+    }
+    let bench = bench.reopen();
+    assert_eq!(bench.contents.debts, []);
+    assert_eq!(bench.contents.next_seq, 2_001);
+}
+
+#[test]
+fn reading_fails_while_the_disk_does_and_works_again_after() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..100 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    bench.disk().failing_reads.set(1);
+    assert!(matches!(bench.load(&meter(), 0, 10), Err(DiskError::Failed(_))));
+    assert_eq!(bench.seqs(&meter()).len(), 5_000);
+    assert_eq!(bench.gaps, []);
+}
+
+#[test]
+fn a_disk_that_does_not_give_a_part_at_the_start_loses_nothing_for_good() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..100 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    for failing in [1, 3, 6, 9, 15] {
+        bench = bench.reopen_with(|disk| disk.failing_reads.set(failing));
+        assert!(
+            bench.contents.next_seq > 5_000,
+            "numbers do not restart: {}",
+            bench.contents.next_seq
+        );
+        assert!(bench.statistics().unreadable_chunks > 0 || failing == 1);
+        bench.disk().failing_reads.set(0);
+    }
+    let mut bench = bench.reopen();
+    assert_eq!(bench.seqs(&meter()), Vec::from_iter(1..=5_000));
+}
+
+#[test]
+fn a_disk_that_gives_nothing_at_all_is_said_to_fail() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=10).unwrap();
+    let disk = bench.log.into_disk();
+    disk.failing_reads.set(1_000);
+    let error = Log::open(disk, small()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the buffer cannot be read: the disk fails: a bad sector"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_does_no_harm() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..30 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    let file = bench.disk().names().remove(0);
+    bench.settle(&meter(), 1..=1_400).unwrap();
+    bench.disk().lose(&file);
+    for n in 0..10 {
+        bench.store(&meter(), 1_501 + n..=1_501 + n).unwrap();
+    }
+    assert_eq!(bench.reopen().seqs(&meter()), Vec::from_iter(1_401..=1_510));
+}

@@ -97,6 +97,9 @@ pub const COMMANDS_RESERVED: u64 = 1_024;
 /// The highest command number that is believed: beyond it a saved number is damaged, not used up.
 pub const MAX_COMMAND: u64 = 1 << 53;
 
+/// Bytes of an endpoint name that is believed: with `ep=` it has to fit into one option of CoAP, which has 255.
+pub const MAX_ENDPOINT_NAME: usize = 252;
+
 /// How often the latest values of a device are saved: flash wears, and what a restart shows may be that old.
 pub const VALUES_SAVED_EVERY: Duration = Duration::from_secs(15 * 60);
 

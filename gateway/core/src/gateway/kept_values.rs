@@ -72,9 +72,21 @@ impl Gateway {
         self.save_next(now);
     }
 
+    /// Notes what has been measured since the last time; says whether there is something.
+    pub(super) fn note_touched(&mut self) -> bool {
+        let mut is_any = false;
+        for device in 0..self.devices.len() {
+            for (object, instance) in self.devices[device].tree.take_touched() {
+                is_any |= self.note_values(device, object, instance);
+            }
+        }
+        is_any
+    }
+
     /// Notes that all values of all devices are to be saved.
     pub(super) fn note_all_values(&mut self) {
         for device in 0..self.devices.len() {
+            self.devices[device].tree.take_touched();
             for (object, instance) in self.devices[device].tree.measured() {
                 self.note_values(device, object, instance);
             }
@@ -122,10 +134,12 @@ impl Gateway {
         }
     }
 
-    fn note_values(&mut self, device: usize, object: ObjectId, instance: InstanceId) {
+    /// Notes that an instance is to be saved, where something was measured in it; says whether there was.
+    fn note_values(&mut self, device: usize, object: ObjectId, instance: InstanceId) -> bool {
         let is_measured = self.devices[device].tree.worst(object, instance).is_some();
         if let Some(saving) = self.saving.as_mut().filter(|_| is_measured) {
             saving.note(Subject::Values(device, object, instance));
         }
+        is_measured
     }
 }

@@ -142,10 +142,19 @@ impl Gateway {
         self.saving.as_ref().is_some_and(|saving| saving.is_stopping)
     }
 
-    /// Says whether a restart would lose no reading.
-    fn owes_nothing_in_memory(&self) -> bool {
+    /// Says whether the last word may be said. With it, the next start believes what servers are said to have been
+    /// told: so it comes after what was measured meanwhile, and not at all where a reading is lost, which has to be
+    /// news again.
+    fn may_be_last(&mut self) -> bool {
         let waiting = |endpoint: &Endpoint| endpoint.outbox.waiting();
-        self.endpoints.iter().all(|endpoint| waiting(endpoint) == 0)
+        if self.endpoints.iter().any(|endpoint| waiting(endpoint) > 0) {
+            return false;
+        }
+        let is_all = !self.note_touched();
+        if let Some(saving) = self.saving.as_mut().filter(|_| !is_all) {
+            saving.note(Subject::Stopped);
+        }
+        is_all
     }
 
     /// Has something saved, soon.
@@ -226,8 +235,7 @@ impl Gateway {
             let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(may_stop)) else {
                 break;
             };
-            if subject == Subject::Stopped && !self.owes_nothing_in_memory() {
-                // What was told as news and is lost is to be news again.
+            if subject == Subject::Stopped && !self.may_be_last() {
                 continue;
             }
             let (under, values) = self.present(&subject, now);

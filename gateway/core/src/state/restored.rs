@@ -64,6 +64,12 @@ impl Restored {
             Name::Stopped => self.stopped = Some(Stopped::from_bytes(bytes)?.boot),
             Name::Endpoint(owner) => {
                 let EndpointName { name } = EndpointName::from_bytes(bytes)?;
+                if name.is_empty()
+                    || name.len() > limits::MAX_ENDPOINT_NAME
+                    || name.contains(char::is_control)
+                {
+                    return Err(Damage(format!("{name:?} is no endpoint name")));
+                }
                 self.endpoints.insert(owner.clone(), name.into());
             }
             Name::Client { account, owner, part } => {
@@ -104,6 +110,39 @@ mod tests {
             let count = values.len();
             let restored = Restored::read(&Saved { values, may_be_old });
             prop_assert!(restored.damaged.len() <= count);
+        }
+    }
+
+    #[test]
+    fn what_cannot_have_been_is_damaged_though_it_can_be_read() {
+        let text = |text: &str| {
+            EndpointName {
+                name: text.to_owned(),
+            }
+            .to_bytes()
+        };
+        let long = "x".repeat(limits::MAX_ENDPOINT_NAME);
+        for (name, bytes, is_damaged) in [
+            ("core/endpoint/a", text(&long), false),
+            ("core/endpoint/a", text(&format!("{long}x")), true),
+            ("core/endpoint/a", text(""), true),
+            ("core/endpoint/a", text("a\nb"), true),
+            (
+                "core/commands",
+                Commands {
+                    reserved: limits::MAX_COMMAND,
+                }
+                .to_bytes(),
+                false,
+            ),
+            ("core/commands", Commands { reserved: u64::MAX }.to_bytes(), true),
+        ] {
+            let values = [(name.to_owned(), bytes)].into();
+            let restored = Restored::read(&Saved {
+                values,
+                may_be_old: false,
+            });
+            assert_eq!(restored.damaged.len(), usize::from(is_damaged), "{restored:?}");
         }
     }
 

@@ -99,7 +99,11 @@ fn the_example_is_valid() {
     let output = run(&["check", "--config", example]);
     assert_eq!(code(&output), 0);
     let said = stdout(&output);
-    for words in ["the readings of the last 6 s", "at most 256 MiB", "64 MiB, 30 days"] {
+    for words in [
+        "the readings of the last 6 s",
+        "at most 256 MiB",
+        "64 MiB, 30 days",
+    ] {
         assert!(said.contains(words), "{words} in {said}");
     }
 }

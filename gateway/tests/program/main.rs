@@ -1,6 +1,8 @@
 //! The program as people use it: arguments in; text, JSON and an exit status out.
 
 #[cfg(test)]
+mod buffer;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod daemon;

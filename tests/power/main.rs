@@ -5,8 +5,22 @@
 //! A virtual machine's page cache, ext4 and block layer are real here; the flash translation layer of a real drive is
 //! not.
 
+mod cuts;
+#[path = "../daemon/mod.rs"]
+mod daemon;
 mod drive;
+mod full_disk;
+mod keeper;
+mod kept;
+mod ledger;
+mod load;
 mod machine;
 mod mount;
 mod plain;
+mod said;
 mod writer;
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.map_or(default, |text| text.parse().expect("a whole number"))
+}

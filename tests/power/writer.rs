@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::kept::Kept;
 use crate::plain;
+use crate::said::Said;
 
 const WRITER: &str = "UCIFI_POWER_WRITER";
 const FOLDER: &str = "UCIFI_POWER_FOLDER";
@@ -25,10 +27,12 @@ pub(crate) enum Kind {
     Synced,
     /// Appends to a file and relies on what the system took.
     Unsynced,
+    /// Writes to the real buffer and state.
+    Kept,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Synced, Self::Unsynced];
+    const ALL: [Self; 3] = [Self::Synced, Self::Unsynced, Self::Kept];
 }
 
 /// Not a test by itself: what the other tests start as a process of its own.
@@ -46,10 +50,18 @@ fn the_writer_writes_where_its_environment_says() {
     write(kind.expect("a known writer"), Path::new(&folder), life);
 }
 
-fn write(kind: Kind, folder: &Path, _life: u32) {
+fn write(kind: Kind, folder: &Path, life: u32) {
     match kind {
         Kind::Synced => plain::write(folder, true),
         Kind::Unsynced => plain::write(folder, false),
+        Kind::Kept => {
+            say("opens");
+            let mut say = |said: Said| say(&said.to_line());
+            let mut kept = Kept::open(folder, life, &mut say).expect("what is kept opens");
+            loop {
+                kept.round().expect("the buffer answers");
+            }
+        }
     }
 }
 
@@ -123,6 +135,18 @@ impl Writer {
             );
             std::thread::yield_now();
         }
+    }
+
+    /// Lets it work on for so long; it must not end by itself.
+    pub(crate) fn stay(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the writer ended with {status}: {:?}", self.said());
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Kills it and returns all that it has said.

@@ -1,8 +1,9 @@
 //! `buffer`: what waits on disk, shown, exported and dropped while no gateway runs.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Output};
+use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -317,6 +318,30 @@ fn a_running_gateway_drops_what_it_is_asked_to() {
     assert_eq!(said["dropped"], 3, "{said}");
     let left = site.show();
     assert_eq!(left["total"]["readings"], 5, "{left}");
+}
+
+#[test]
+fn a_reader_who_has_enough_ends_an_export() {
+    let site = Site::new();
+    let mut batch = readings("meter", PointClass::Measurement, &["city"], 10);
+    let one = batch.records[0].clone();
+    let more = (100..4_100).map(|seq| Record { seq, ..one.clone() });
+    batch.records.extend(more);
+    site.store(vec![batch]);
+    let config = site.folder.path().join("gateway.toml");
+    let mut child = program(&["buffer", "export", "--csv", "--config", path_of(&config)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    // Dropped with what it has read: the pipe is closed while most is still to come.
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.starts_with("server,device,"), "{line}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `buffer export`: every reading as a line of CSV or an element of a SenML pack, written as it is read.
 
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -52,14 +53,19 @@ fn write_all(
     let is_wanted = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
     let mut written = export.begin();
     if let Some(disk) = place.look()? {
-        visit(&disk, &mut |debt, loaded| {
+        let mut show = |debt: &Debt, loaded: &Loaded| {
             let is_wanted =
                 is_wanted(&options.server, &debt.account) && is_wanted(&options.device, &debt.stream.device);
             if is_wanted && written.is_ok() {
                 written = export.reading(debt, loaded);
             }
-        })
-        .map_err(unreadable)?;
+            if written.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        visit(&disk, &mut show).map_err(unreadable)?;
     }
     Ok(written.and_then(|()| export.end()))
 }

@@ -1,6 +1,7 @@
 //! `buffer show`: how much waits for whom.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,11 @@ pub(super) fn show(config: &Path, json: bool) -> Result<(), Failure> {
     let inspection = match place.look()? {
         None => Inspection::default(),
         Some(disk) => {
-            visit(&disk, &mut |debt, loaded| waiting.count(debt, loaded)).map_err(unreadable)?;
+            let mut count = |debt: &Debt, loaded: &Loaded| {
+                waiting.count(debt, loaded);
+                ControlFlow::Continue(())
+            };
+            visit(&disk, &mut count).map_err(unreadable)?;
             inspect(&disk).map_err(unreadable)?
         }
     };

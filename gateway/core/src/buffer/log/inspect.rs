@@ -1,5 +1,7 @@
 //! Looking at a log without changing it, while another process may be writing it.
 
+use std::ops::ControlFlow;
+
 use super::{Log, OpenError, Options, Statistics};
 use crate::buffer::{Contents, Debt, Disk, DiskError, Loaded};
 
@@ -27,11 +29,15 @@ pub fn inspect<D: Disk>(disk: &D) -> Result<Inspection, OpenError> {
     })
 }
 
-/// Shows every reading owed, debt by debt, oldest first, without changing anything. What cannot be read is left out.
+/// Shows every reading owed, debt by debt, oldest first, until `show` breaks off, without changing anything. What cannot
+/// be read is left out.
 ///
 /// # Errors
 /// When the disk cannot be read, or another version of the gateway wrote it.
-pub fn visit<D: Disk>(disk: &D, show: &mut dyn FnMut(&Debt, &Loaded)) -> Result<(), OpenError> {
+pub fn visit<D: Disk>(
+    disk: &D,
+    show: &mut dyn FnMut(&Debt, &Loaded) -> ControlFlow<()>,
+) -> Result<(), OpenError> {
     let (mut log, contents) = Log::open(ReadOnly(disk), Options::default())?;
     for owing in contents.debts {
         let mut from = 0;
@@ -41,7 +47,9 @@ pub fn visit<D: Disk>(disk: &D, show: &mut dyn FnMut(&Debt, &Loaded)) -> Result<
             };
             from = last.seq + 1;
             for loaded in &loaded {
-                show(&owing.debt, loaded);
+                if show(&owing.debt, loaded).is_break() {
+                    return Ok(());
+                }
             }
         }
     }

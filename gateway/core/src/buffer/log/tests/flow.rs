@@ -1,5 +1,7 @@
 //! Storing, loading and settling while the disk does what it should.
 
+use std::ops::ControlFlow;
+
 use super::*;
 
 #[test]
@@ -260,11 +262,29 @@ fn a_log_can_be_looked_at_without_a_change() {
     let inspection = super::super::inspect(bench.log.disk()).unwrap();
     assert_eq!(inspection.contents.debts[0].count, 90);
     let mut seen = Vec::new();
-    super::super::visit(bench.log.disk(), &mut |debt, loaded| {
+    let mut see = |debt: &Debt, loaded: &Loaded| {
         assert_eq!(debt, &meter());
         seen.push(loaded.seq);
-    })
-    .unwrap();
+        ControlFlow::Continue(())
+    };
+    super::super::visit(bench.log.disk(), &mut see).unwrap();
     assert_eq!(seen, Vec::from_iter(11..=100));
     assert_eq!(bench.disk().changes, before);
+}
+
+#[test]
+fn a_look_ends_when_enough_is_seen() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=100).unwrap();
+    let mut seen = 0;
+    let mut see = |_: &Debt, loaded: &Loaded| {
+        seen += 1;
+        if loaded.seq < 3 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    super::super::visit(bench.log.disk(), &mut see).unwrap();
+    assert_eq!(seen, 3);
 }

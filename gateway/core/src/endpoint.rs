@@ -254,7 +254,7 @@ impl Endpoint {
 
     /// Says whether readings are to be loaded for the next Sends.
     pub(crate) fn wants_load(&self, now: Instant) -> bool {
-        self.may_send() && !self.outbox.is_paused(now) && self.outbox.backlog.wants_load(now)
+        self.may_send() && !self.outbox.is_paused(now) && self.outbox.backlog.wants_load()
     }
 
     /// Returns what says whether the server's model has a place for a reading.
@@ -375,7 +375,8 @@ fn records(items: &[Item], device: &Device, shown: &Shown, clock: &Clock, now: I
         let time = Some(clock.tell(reading.moment, now));
         let entry = tree::key(reading.path).and_then(|key| shown_entry(device, shown, key, &reading.value));
         records.extend(entry.map(|entry| Record { entry, time }));
-        let instance = instance_of(reading.path).filter(|_| reading.is_estimated);
+        let is_quality = tree::key(reading.path).is_some_and(|(.., r, _)| tree::is_synthesized(r));
+        let instance = instance_of(reading.path).filter(|_| reading.is_estimated && !is_quality);
         let quality = instance
             .into_iter()
             .flat_map(|at| quality_entries(shown, at, Quality::Stale));

@@ -199,7 +199,7 @@ impl Gateway {
         if !endpoint.wants_load(now.instant) {
             return;
         }
-        if let Some(Load { class, from }) = endpoint.outbox.backlog.take_load(now.instant) {
+        if let Some(Load { class, from }) = endpoint.outbox.backlog.take_load() {
             self.debts.loads.begin(index);
             let (debt, limit) = (self.debt(index, class), limits::READINGS_PER_LOAD);
             self.outputs

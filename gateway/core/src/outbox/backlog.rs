@@ -157,23 +157,22 @@ impl Backlog {
     }
 
     /// Says whether something is to be loaded: what is loaded is worth less than one Send, and there is more.
-    pub(crate) fn wants_load(&self, now: Instant) -> bool {
+    pub(crate) fn wants_load(&self) -> bool {
         self.loading.is_none()
-            && self.retry_at.is_none_or(|at| at <= now)
+            && self.retry_at.is_none()
             && self.loaded_len() <= limits::READINGS_PER_LOAD
             && self.next_load().is_some()
     }
 
     /// Returns what to load next.
-    pub(crate) fn take_load(&mut self, now: Instant) -> Option<Load> {
-        if !self.wants_load(now) {
+    pub(crate) fn take_load(&mut self) -> Option<Load> {
+        if !self.wants_load() {
             return None;
         }
         let load = self.next_load()?;
         if let Some(stock) = self.stocks.get_mut(&load.class) {
             stock.has_grown = false;
         }
-        self.retry_at = None;
         self.loading = Some(load);
         Some(load)
     }

@@ -300,6 +300,8 @@ impl Outbox {
         if is_under_way || self.is_paused(now) {
             return None;
         }
+        // Also where there is nothing to send yet: whoever waits for the end of the pause waits no more.
+        self.paused_until = None;
         let items = match self.flight.take() {
             Some(flight) => flight.items,
             None => self.compose(ledger, may_go),
@@ -309,7 +311,6 @@ impl Outbox {
         }
         let id = SendId(self.next_send);
         self.next_send += 1;
-        self.paused_until = None;
         let flight = Flight {
             id,
             is_under_way: true,

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: a clock that stands still, small devices, a server, and a cabinet of all that.
 
-mod buffer_store;
+mod buffer;
 mod cabinet;
 mod disk;
 mod profile;
@@ -14,6 +14,7 @@ use std::time::Instant;
 use lwm2m_client::Timestamp;
 use lwm2m_client::object::ObjectTable;
 
+pub(crate) use buffer::TestBuffer;
 pub(crate) use cabinet::{TestCabinet, device, one_server};
 pub(crate) use disk::CrashDisk;
 pub(crate) use profile::{ABSENT, IMPOSSIBLE, Meter, Relay, coils, confirmed, point, words};

@@ -51,8 +51,8 @@ pub(crate) struct TestServer {
     /// The types by which it reads a Send.
     types: BTreeMap<ObjectId, Arc<ObjectDefinition>>,
     message_id: u16,
-    /// The blocks of a body that is not complete; one at a time is enough here.
-    body: Vec<u8>,
+    /// The blocks of bodies that are not complete; one at a time for each endpoint.
+    bodies: BTreeMap<EndpointId, Vec<u8>>,
 }
 
 impl TestServer {
@@ -141,7 +141,7 @@ impl TestServer {
 
     fn answer(&mut self, from: EndpointId, request: &Packet, method: RequestType) -> Vec<u8> {
         let mut answer = acknowledgement(request);
-        let Some(request) = &self.whole(request, &mut answer) else {
+        let Some(request) = &self.whole(from, request, &mut answer) else {
             return answer.to_bytes().unwrap();
         };
         let path = texts(request, CoapOption::UriPath);
@@ -169,7 +169,7 @@ impl TestServer {
     }
 
     /// Gathers a body that comes in blocks (RFC 7959); none until the last one is there.
-    fn whole(&mut self, request: &Packet, answer: &mut Packet) -> Option<Packet> {
+    fn whole(&mut self, from: EndpointId, request: &Packet, answer: &mut Packet) -> Option<Packet> {
         let Some(block) = number(request, CoapOption::Block1) else {
             return Some(request.clone());
         };
@@ -177,16 +177,17 @@ impl TestServer {
             CoapOption::Block1,
             block.to_be_bytes().into_iter().skip_while(|b| *b == 0).collect(),
         );
+        let body = self.bodies.entry(from).or_default();
         if block >> 4 == 0 {
-            self.body.clear();
+            body.clear();
         }
-        self.body.extend_from_slice(&request.payload);
+        body.extend_from_slice(&request.payload);
         if block & 8 != 0 {
             answer.header.code = MessageClass::Response(ResponseType::Continue);
             return None;
         }
         let mut request = request.clone();
-        request.payload = std::mem::take(&mut self.body);
+        request.payload = std::mem::take(body);
         Some(request)
     }
 

@@ -1,5 +1,7 @@
 //! The whole gateway in simulated time, between a server and devices played by hand.
 
+mod books;
+mod buffer;
 mod commands;
 mod configuration;
 mod hostile;

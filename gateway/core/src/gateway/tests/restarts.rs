@@ -387,13 +387,13 @@ fn what_is_measured_while_the_gateway_stops_is_remembered_as_told() {
 fn what_a_full_disk_did_not_take_at_a_stop_is_news_again() {
     let mut cabinet = running();
     cabinet.is_connected = false;
-    cabinet.buffer.fails = true;
+    cabinet.buffer.failure = Some(crate::buffer::DiskError::Full);
     cabinet.uplink(1, words(0, &[2400]));
     cabinet.stop();
     cabinet.run_ms(10_000);
     assert!(cabinet.gateway.is_stopped());
     cabinet.is_connected = true;
-    cabinet.buffer.fails = false;
+    cabinet.buffer.failure = None;
     cabinet.restart(config());
     cabinet.run_ms(5_000);
     cabinet.uplink(1, words(0, &[2400]));

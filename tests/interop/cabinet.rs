@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::json_process::JsonProcess;
 
-const START_WITHIN: Duration = Duration::from_secs(40);
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(40);
 
 /// Everything that runs; dropping it ends all processes.
 pub(crate) struct Cabinet {
@@ -187,13 +187,22 @@ impl Cabinet {
 }
 
 /// A child that dies with its owner.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn terminate(&mut self) -> anyhow::Result<Option<i32>> {
+    pub(crate) fn terminate(&mut self) -> anyhow::Result<Option<i32>> {
         let status = Command::new("kill").arg(self.0.id().to_string()).status()?;
         ensure!(status.success(), "cannot signal process {}", self.0.id());
         Ok(self.0.wait()?.code())
+    }
+}
+
+impl Process {
+    /// Ends it as the kernel does when memory runs out: it is told nothing.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
     }
 }
 
@@ -222,7 +231,7 @@ fn serial_line(folder: &Path) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn start_units(port: &str) -> anyhow::Result<JsonProcess> {
+pub(crate) fn start_units(port: &str) -> anyhow::Result<JsonProcess> {
     let python = std::env::var("UCIFI_PYTHON").context("UCIFI_PYTHON names a Python with pymodbus")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/modbus_units.py");
     let mut units = JsonProcess::start("pymodbus", Command::new(python).arg(script).arg(port))?;
@@ -230,7 +239,7 @@ fn start_units(port: &str) -> anyhow::Result<JsonProcess> {
     Ok(units)
 }
 
-fn export_models(folder: &Path, model: &str) -> anyhow::Result<()> {
+pub(crate) fn export_models(folder: &Path, model: &str) -> anyhow::Result<()> {
     let output = Command::new(gateway_binary()?)
         .args(["objects", "export"])
         .arg(folder)
@@ -244,7 +253,7 @@ fn export_models(folder: &Path, model: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_leshan(port: u16, models: &Path) -> anyhow::Result<JsonProcess> {
+pub(crate) fn start_leshan(port: u16, models: &Path) -> anyhow::Result<JsonProcess> {
     let target = std::env::var("UCIFI_LESHAN").context("UCIFI_LESHAN names the built Leshan peer")?;
     let mut leshan = JsonProcess::start(
         "Leshan",
@@ -308,7 +317,7 @@ unit = 3
     Ok(std::fs::write(folder.join("gateway.toml"), main)?)
 }
 
-fn start_gateway(folder: &Path) -> anyhow::Result<Process> {
+pub(crate) fn start_gateway(folder: &Path) -> anyhow::Result<Process> {
     let child = Command::new(gateway_binary()?)
         .args(["run", "--config"])
         .arg(folder.join("gateway.toml"))
@@ -334,6 +343,6 @@ fn gateway_binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -79,6 +79,13 @@ impl JsonProcess {
         }
     }
 
+    /// Returns the next line of all, one that was passed over before them; none when none comes in time.
+    pub(crate) fn next_line(&mut self, within: Duration) -> Option<Value> {
+        self.passed_over
+            .pop_front()
+            .or_else(|| self.lines.recv_timeout(within).ok())
+    }
+
     /// Drops what was said so far, so that only news is found from here on.
     pub(crate) fn forget(&mut self) {
         while self.lines.try_recv().is_ok() {}

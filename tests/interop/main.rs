@@ -5,3 +5,6 @@
 mod cabinet;
 mod json_process;
 mod leshan;
+mod outage;
+mod street;
+mod wiretap;

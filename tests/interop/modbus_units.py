@@ -5,13 +5,17 @@ Arguments: the serial port, or a number for a TCP port on loopback. Requests, on
   {"coils": {"unit": 2}}                                    -> {"coils": [false, ...]}
   {"refuse": {"unit": 2}}                                   writes are answered with an exception
   {"silence": {"unit": 2}}                                  the unit does not answer from now on
-Units 1 and 4 are meters with 512 input registers, units 2 and 3 are boards with eight coils.
+  {"served": {"unit": 11}}                                  -> {"served": [[1, 1763884800000], ...]}
+Units 1 and 4 are meters with 512 input registers, units 2 and 3 are boards with eight coils. Units 11 to 20 count how
+often they are read: each answer carries the count as a float, twice, and is noted with its time in milliseconds.
 Any other unit is silent.
 """
 
 import asyncio
 import json
+import struct
 import sys
+import time
 
 from pymodbus import FramerType
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
@@ -34,6 +38,20 @@ class Board(ModbusSlaveContext):
         return super().setValues(fc_as_hex, address, values)
 
 
+class CountingMeter(ModbusSlaveContext):
+    """Its registers 0 and 2 hold a float: how often they were read."""
+
+    def __init__(self):
+        super().__init__(ir=ModbusSequentialDataBlock(1, [0] * 16))
+        self.served = []
+
+    def getValues(self, fc_as_hex, address, count=1):
+        number = len(self.served) + 1
+        self.served.append([number, int(time.time() * 1000)])
+        words = list(struct.unpack(">HH", struct.pack(">f", number))) * 2
+        return (words + [0] * 16)[address : address + count]
+
+
 def meter():
     return ModbusSlaveContext(ir=ModbusSequentialDataBlock(1, [0] * 512))
 
@@ -52,6 +70,8 @@ def serve(context, request):
     if "silence" in request:
         del context[request["silence"]["unit"]]
         return {"done": True}
+    if "served" in request:
+        return {"served": context[request["served"]["unit"]].served}
     return {"error": f"unknown request {request}"}
 
 
@@ -64,7 +84,9 @@ def serve_on(port, context):
 
 
 async def main():
-    context = ModbusServerContext(slaves={1: meter(), 2: Board(), 3: Board(), 4: meter()}, single=False)
+    units = {1: meter(), 2: Board(), 3: Board(), 4: meter()}
+    units.update({unit: CountingMeter() for unit in range(11, 21)})
+    context = ModbusServerContext(slaves=units, single=False)
     server = serve_on(sys.argv[1], context)
     serving = asyncio.create_task(server.serve_forever())
     print(json.dumps({"ready": True}), flush=True)

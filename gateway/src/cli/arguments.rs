@@ -249,7 +249,13 @@ pub struct DemoOptions {
     /// How long it runs
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
     pub(crate) seconds: u64,
-    /// Print JSON, one object a line
+    /// Print JSON, one object a line; the last one has the totals
     #[arg(long)]
     pub(crate) json: bool,
+    /// Register at this server instead of the simulated one, which is also the one that goes away for a while
+    #[arg(long, value_name = "URI")]
+    pub(crate) server: Option<String>,
+    /// Go on after the closing table until it is interrupted
+    #[arg(long)]
+    pub(crate) keep: bool,
 }

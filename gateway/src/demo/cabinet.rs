@@ -1,7 +1,6 @@
 //! The simulated cabinet: a line with a meter and a relay board, and the configuration of the gateway for it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -46,16 +45,24 @@ impl Cabinet {
         self.line.handle.clone()
     }
 
-    /// Returns the configuration of a gateway that keeps everything in a folder, read as the daemon reads it.
-    pub(super) fn configuration(&self, server: SocketAddr, state_dir: &Path) -> Result<Loaded, Failure> {
+    /// Returns the configuration of the gateway, read as the daemon reads it.
+    ///
+    /// Readings wait a second only before they are written, so that a short outage shows all that happens in one.
+    pub(super) fn configuration(&self, server_uri: &str, folder: &Path) -> Result<Loaded, Failure> {
+        let folder = folder.display();
         let text = format!(
             r#"[gateway]
 name = "demo-cabinet"
-state_dir = {state_dir:?}
+control_socket = "{folder}/control.sock"
+state_dir = "{folder}/state"
+
+[buffer]
+hold_ms = 1000
+commit_ms = 500
 
 [[server]]
 name = "demo"
-uri = "coap://{server}"
+uri = "{server_uri}"
 
 [[bus]]
 name = "rs485"

@@ -1,10 +1,10 @@
 //! The demo on a terminal, in a file, or as JSON.
 
 use std::io::{IsTerminal, stdout};
-use std::net::SocketAddr;
 
 use serde_json::json;
 
+use super::tally::Tally;
 use super::view::{News, Seen, Switched, View};
 use crate::cli::number;
 use crate::cli::output::print;
@@ -22,7 +22,7 @@ const SHOWN_MESSAGES: usize = 5;
 pub(super) struct Screen {
     kind: Kind,
     port: String,
-    server: SocketAddr,
+    server_uri: String,
     messages: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ enum Kind {
 
 impl Screen {
     /// Chooses a page for a terminal, lines for anything else.
-    pub(super) fn new(json: bool, port: &str, server: SocketAddr) -> Self {
+    pub(super) fn new(json: bool, port: &str, server_uri: &str) -> Self {
         let kind = match (json, stdout().is_terminal()) {
             (true, _) => Kind::Json,
             (false, true) => Kind::Page,
@@ -47,7 +47,7 @@ impl Screen {
         Self {
             kind,
             port: port.to_owned(),
-            server,
+            server_uri: server_uri.to_owned(),
             messages: Vec::new(),
         }
     }
@@ -55,9 +55,7 @@ impl Screen {
     /// Says what is connected to what.
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
         match self.kind {
-            Kind::Json => {
-                line(&json!({ "event": "started", "port": self.port, "server": self.server.to_string() }))
-            }
+            Kind::Json => line(&json!({ "event": "started", "port": self.port, "server": self.server_uri })),
             Kind::Lines => print(&format!("{}\n", self.heading())),
             Kind::Page => Ok(()),
         }
@@ -83,35 +81,75 @@ impl Screen {
         }
     }
 
-    /// Says how it ended.
-    pub(super) fn finish(&self, view: &View, outcome: &Result<(), String>) -> Result<(), Failure> {
-        let clients: Vec<&str> = view.clients().collect();
-        let values: usize = clients.iter().map(|client| view.values(client).count()).sum();
-        let switched = view.switched().len();
+    /// Draws the counts anew where there is a page, for a server whose view is not ours.
+    pub(super) fn draw_tally(&self, tally: &Tally) -> Result<(), Failure> {
         match self.kind {
-            Kind::Json => line(&json!({
+            Kind::Json | Kind::Lines => Ok(()),
+            Kind::Page => {
+                let messages = self.messages.join("\n");
+                print(&format!(
+                    "\x1b[H\x1b[2J{}\n\n{}\n{messages}\n",
+                    self.heading(),
+                    tally.table()
+                ))
+            }
+        }
+    }
+
+    /// Says how it ended; `view` is what the simulated server saw.
+    pub(super) fn finish(
+        &self,
+        view: Option<&View>,
+        tally: &Tally,
+        outcome: &Result<(), String>,
+    ) -> Result<(), Failure> {
+        let seen = view.map(|view| {
+            let clients: Vec<&str> = view.clients().collect();
+            let values: usize = clients.iter().map(|client| view.values(client).count()).sum();
+            (clients, values, view.switched().len())
+        });
+        if self.kind == Kind::Json {
+            let mut finished = json!({
                 "event": "finished",
                 "ok": outcome.is_ok(),
                 "reason": outcome.as_ref().err(),
-                "clients": clients,
-                "values": values,
-                "switched": switched,
-            })),
-            Kind::Lines | Kind::Page => {
-                self.draw(view)?;
-                print(&format!(
-                    "\nthe server saw {} clients and {values} values; a relay was switched {switched} times, each time \
-                     read back from the board\n",
-                    clients.len()
-                ))
+                "totals": tally.total().json(),
+            });
+            if let Some((clients, values, switched)) = seen {
+                finished["clients"] = json!(clients);
+                finished["values"] = json!(values);
+                finished["switched"] = json!(switched);
             }
+            return line(&finished);
+        }
+        print(&format!("\n{}", tally.table()))?;
+        match seen {
+            None => Ok(()),
+            Some((clients, values, switched)) => print(&format!(
+                "\nthe server saw {} clients and {values} values; a relay was switched {switched} times, each time \
+                 read back from the board\n",
+                clients.len()
+            )),
+        }
+    }
+
+    /// Says that it goes on.
+    pub(super) fn go_on(&self) -> Result<(), Failure> {
+        match self.kind {
+            Kind::Json => Ok(()),
+            Kind::Lines | Kind::Page => print("it goes on until it is interrupted\n"),
         }
     }
 
     fn keep(&mut self, news: &News) {
         match news {
             News::Value { .. } => {}
-            News::Listed { .. } | News::Switched(_) | News::Trouble(_) => {
+            News::Listed { .. }
+            | News::State { .. }
+            | News::Switched(_)
+            | News::Away(_)
+            | News::Back
+            | News::Trouble(_) => {
                 self.messages.push(text_of(news));
                 let excess = self.messages.len().saturating_sub(SHOWN_MESSAGES);
                 self.messages.drain(..excess);
@@ -122,7 +160,7 @@ impl Screen {
     fn heading(&self) -> String {
         format!(
             "meter and relay board on {} at 9600 baud -> ucifi-gateway -> LwM2M server on {}",
-            self.port, self.server
+            self.port, self.server_uri
         )
     }
 
@@ -194,6 +232,12 @@ fn text_of(news: &News) -> String {
             if *on { "on" } else { "off" },
             answered_within.as_millis()
         ),
+        News::State { endpoint, state } => format!("{state:<11} {endpoint}"),
+        News::Away(length) => format!(
+            "outage      the server goes away for {} s; readings wait in the buffer",
+            length.as_secs()
+        ),
+        News::Back => "outage      the server is back".to_owned(),
         News::Trouble(reason) => format!("trouble     {reason}"),
     }
 }
@@ -222,6 +266,11 @@ fn json_of(news: &News) -> serde_json::Value {
             "on": on,
             "answered_ms": answered_within.as_secs_f64() * 1_000.0,
         }),
+        News::State { endpoint, state } => {
+            json!({ "event": "state", "endpoint": endpoint, "state": state })
+        }
+        News::Away(length) => json!({ "event": "outage", "away": true, "seconds": length.as_secs() }),
+        News::Back => json!({ "event": "outage", "away": false }),
         News::Trouble(reason) => json!({ "event": "trouble", "reason": reason }),
     }
 }

@@ -62,6 +62,12 @@ pub(super) enum News {
     },
     /// A relay was switched.
     Switched(Switched),
+    /// An endpoint stands otherwise with its server than before.
+    State { endpoint: String, state: String },
+    /// The server goes away for so long.
+    Away(Duration),
+    /// The server is back.
+    Back,
     /// Something did not go as it should.
     Trouble(String),
 }

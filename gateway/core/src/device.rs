@@ -218,6 +218,20 @@ impl Device {
         news
     }
 
+    /// Takes something that happened, which whoever is owed readings is to be told at once.
+    pub(crate) fn apply_event(&mut self, key: Key, value: Value, at: Now) -> News {
+        self.hold(key, value.clone(), Quality::Good, at);
+        let (time, class) = (at.wall, PointClass::Alarm);
+        let mut news = News::default();
+        news.values.push(NewValue {
+            key,
+            value,
+            time,
+            class,
+        });
+        news
+    }
+
     /// Takes what the link says of the device; says whether it answers now and did not before, or the other way round.
     pub(crate) fn handle_reachability(&mut self, reachability: Reachability, at: Now) -> (bool, News) {
         let answers = |reachability: &Reachability| *reachability == Reachability::Reachable;

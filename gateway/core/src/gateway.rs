@@ -12,6 +12,7 @@ mod commands;
 mod endpoints;
 mod interest;
 mod kept_values;
+mod losses;
 mod naming;
 mod removed;
 mod report;
@@ -36,6 +37,7 @@ use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
 use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
+use losses::Losses;
 use removed::Removal;
 use saving::Saving;
 
@@ -64,6 +66,8 @@ pub struct Gateway {
     /// What is to outlive a restart; none where nothing is.
     saving: Option<Saving>,
     debts: Debts,
+    /// What was lost and not reported yet.
+    losses: Losses,
     timers: TimerTable,
     outputs: VecDeque<Output>,
 }
@@ -122,6 +126,7 @@ impl Gateway {
                 Timer::Start(account) => self.start_next(account, now),
                 Timer::Endpoint(id) => self.wake(id, now),
                 Timer::Stale(device) => self.grow_stale(device, now),
+                Timer::Losses => self.report_losses(now),
                 Timer::Commit => self.see_to_buffer(now),
                 Timer::Command(id) => self.command_is_due(id, now),
                 Timer::Values(device) => self.values_are_due(device, now),

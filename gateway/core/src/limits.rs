@@ -75,6 +75,12 @@ pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest such pause.
 pub const MAX_SEND_BACKOFF: Duration = Duration::from_secs(300);
 
+/// How long losses are gathered before they are reported: a full buffer lets go of many devices' readings at once.
+pub const LOSSES_SETTLE: Duration = Duration::from_secs(10);
+
+/// The least time between two reports of losses: a report is a reading too, and needs room in the buffer.
+pub const LOSS_REPORT_PAUSE: Duration = Duration::from_secs(600);
+
 /// Changes in one request to save: a power cut may cost all of them together, and a store takes a second or so for
 /// them on slow flash.
 pub const MAX_CHANGES_PER_SAVE: usize = 512;

@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Commit,
     /// When a command must be answered, or is forgotten.
     Command(CommandId),
+    /// When to report what was lost.
+    Losses,
     /// When to save the latest values of a device.
     Values(usize),
     /// When to try again to save what must outlive a restart, or to wait no more for an answer.
@@ -47,6 +49,11 @@ impl TimerTable {
         if let Some(due) = due {
             self.by_time.insert((due, timer));
         }
+    }
+
+    /// Says whether something is waited for.
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.by_timer.contains_key(&timer)
     }
 
     /// Returns the earliest deadline.

@@ -68,7 +68,7 @@ impl Gateway {
         match reply {
             Reply::Committed { id, result } => self.handle_committed(id, result, now),
             Reply::Loaded { debt, from, result } => self.handle_loaded(debt, from, result, now),
-            Reply::Gap(gap) => self.handle_gap(gap),
+            Reply::Gap(gap) => self.handle_gap(gap, now),
             // The gaps have told it already.
             Reply::Dropped { .. } => {}
         }
@@ -89,7 +89,7 @@ impl Gateway {
             }
             let ledger = &mut self.debts.ledger(index, place);
             let dropped = self.endpoints[index].outbox.drop_older(than, ledger, now.instant);
-            self.tell_dropped(index, Some((dropped, DropReason::Command)));
+            self.tell_dropped(index, Some((dropped, DropReason::Command)), now);
         }
         if self.debts.is_kept {
             let account = account.map(Arc::from);
@@ -104,7 +104,7 @@ impl Gateway {
     }
 
     /// Goes on with what the buffer holds; before anything else happens.
-    pub(super) fn restore_buffer(&mut self, contents: Contents) {
+    pub(super) fn restore_buffer(&mut self, contents: Contents, now: Now) {
         self.debts.is_kept = true;
         self.debts.clock.boot = contents.boot;
         self.debts.memory = Memory::new(contents.next_seq);
@@ -120,6 +120,7 @@ impl Gateway {
             }
         }
         for gap in contents.gaps {
+            self.note_gap(&gap, now);
             let endpoint = self.place(&gap.debt).map(endpoints::id);
             self.event(Event::Gap { endpoint, gap });
         }
@@ -141,7 +142,7 @@ impl Gateway {
                 }
             }
         }
-        self.evict();
+        self.evict(now);
     }
 
     /// Sees to what an endpoint wants of the buffer after something has happened to it.
@@ -267,7 +268,7 @@ impl Gateway {
                     let reason = error.to_string();
                     self.event(Event::BufferFailed { reason });
                 }
-                self.evict();
+                self.evict(now);
             }
         }
     }
@@ -313,10 +314,10 @@ impl Gateway {
         let ledger = &mut self.debts.ledger(index, endpoint.account);
         let fits = endpoint.fits(&self.devices[endpoint.device], shown);
         let unfit = endpoint.outbox.set_aside(fits, ledger, now.instant);
-        self.tell_dropped(index, Some((unfit, DropReason::NotInModel)));
+        self.tell_dropped(index, Some((unfit, DropReason::NotInModel)), now);
     }
 
-    fn handle_gap(&mut self, gap: Gap) {
+    fn handle_gap(&mut self, gap: Gap, now: Now) {
         let place = self.place(&gap.debt);
         if let Some(index) = place {
             self.endpoints[index].outbox.handle_gap(&gap);
@@ -330,12 +331,13 @@ impl Gateway {
             owing.count = owing.count.saturating_sub(gap.count);
         }
         self.debts.unclaimed.retain(|owing| owing.count > 0);
+        self.note_gap(&gap, now);
         let endpoint = place.map(endpoints::id);
         self.event(Event::Gap { endpoint, gap });
     }
 
     /// Lets go of what the memory has no room for.
-    fn evict(&mut self) {
+    fn evict(&mut self, now: Now) {
         let mut dropped: BTreeMap<usize, usize> = BTreeMap::new();
         while let Some(held) = self.debts.memory.evict() {
             for account in held.owed.iter() {
@@ -346,7 +348,7 @@ impl Gateway {
             }
         }
         for (index, count) in dropped {
-            self.tell_dropped(index, Some((count, DropReason::QueueFull)));
+            self.tell_dropped(index, Some((count, DropReason::QueueFull)), now);
         }
     }
 

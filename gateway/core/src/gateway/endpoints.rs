@@ -191,7 +191,7 @@ impl Gateway {
                 let endpoint = &mut self.endpoints[index];
                 let ledger = &mut self.debts.ledger(index, endpoint.account);
                 let dropped = endpoint.handle_send_finished(id, outcome, ledger, now.instant);
-                self.tell_dropped(index, dropped);
+                self.tell_dropped(index, dropped, now);
             }
             client::Event::ObservationsChanged => self.tell_interest(self.endpoints[index].device),
             client::Event::Malformed { reason } => {
@@ -225,7 +225,7 @@ impl Gateway {
         };
         let endpoint = id(index);
         self.event(Event::Registered { endpoint, location });
-        self.tell_dropped(index, Some((dropped, DropReason::NoSend)));
+        self.tell_dropped(index, Some((dropped, DropReason::NoSend)), now);
     }
 
     /// Offers the next readings of an endpoint to its client.
@@ -238,13 +238,14 @@ impl Gateway {
         let clock = self.debts.clock;
         let ledger = &mut self.debts.ledger(index, endpoint.account);
         let dropped = endpoint.flush(device, shown, &clock, ledger, now.instant);
-        self.tell_dropped(index, dropped);
+        self.tell_dropped(index, dropped, now);
     }
 
     /// Tells that readings had to go.
-    pub(super) fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>) {
+    pub(super) fn tell_dropped(&mut self, index: usize, dropped: Option<(usize, DropReason)>, now: Now) {
         let endpoint = id(index);
         if let Some((count, reason)) = dropped.filter(|(count, _)| *count > 0) {
+            self.note_dropped(index, count, reason, now);
             self.event(Event::ReadingsDropped {
                 endpoint,
                 count,

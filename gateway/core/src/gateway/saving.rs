@@ -117,6 +117,7 @@ impl Gateway {
         for index in 0..self.endpoints.len() {
             saving.note(Subject::Client(index));
         }
+        self.report_losses(now);
         self.note_all_values();
         self.begin_storing_all(now);
         self.save_next(now);

@@ -21,6 +21,7 @@ use crate::field::Link;
 use crate::gateway::Gateway;
 use crate::gateway::buffer::Debts;
 use crate::gateway::clients::Clients;
+use crate::gateway::losses::{self, Losses};
 use crate::gateway::naming::{Named, endpoint_names};
 use crate::gateway::removed::{Removed, removed};
 use crate::gateway::saving::{Saving, Subject};
@@ -118,12 +119,13 @@ impl Gateway {
             commands: Commands::after(restored.commands),
             saving: is_kept.then(|| Saving::new(contents.boot, &saved)),
             debts: Debts::new(config.buffer, now.instant),
+            losses: Losses::default(),
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
         };
         gateway.add_endpoints(at_servers, removed);
         if is_kept {
-            gateway.restore_buffer(contents);
+            gateway.restore_buffer(contents, now);
         }
         gateway.begin_saving(restored, clients, named);
         gateway.begin_saving_values(now);
@@ -333,7 +335,8 @@ fn objects(devices: &[Device]) -> BTreeSet<ObjectId> {
         let given = device.tree.instances().into_iter().map(|(object, _)| object);
         given.chain(device.objects()).collect::<Vec<_>>()
     };
-    devices.iter().flat_map(of_device).collect()
+    let all = devices.iter().flat_map(of_device);
+    all.chain([losses::EVENT_LOG]).collect()
 }
 
 /// Returns the client of every configured device at every server, server by server, by their places.

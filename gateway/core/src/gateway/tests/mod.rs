@@ -5,6 +5,7 @@ mod buffer;
 mod commands;
 mod configuration;
 mod hostile;
+mod losses;
 mod readings;
 mod removed;
 mod restarts;

@@ -1,10 +1,10 @@
-//! `demo`: it ends well only if the server saw the meter and the relay was switched.
+//! `demo`: it ends well only if the server saw the meter, the relay was switched, and no reading is missing.
 
 use crate::{code, run, stderr, stdout};
 
 #[test]
-fn the_demo_shows_the_meter_and_switches_a_relay() {
-    let output = run(&["demo", "--seconds", "10", "--json"]);
+fn the_demo_shows_the_meter_switches_a_relay_and_delivers_late_what_an_outage_held_up() {
+    let output = run(&["demo", "--seconds", "15", "--json"]);
     let said = stdout(&output);
     assert_eq!(code(&output), 0, "{said}{}", stderr(&output));
     let lines: Vec<serde_json::Value> = said
@@ -18,5 +18,13 @@ fn the_demo_shows_the_meter_and_switches_a_relay() {
         (voltage["unit"].as_str(), voltage["endpoint"].as_str()),
         (Some("V"), Some("demo-cabinet-meter"))
     );
-    assert_eq!(lines.last().unwrap()["ok"], true);
+    let away: Vec<&serde_json::Value> = lines.iter().filter(|line| line["event"] == "outage").collect();
+    assert_eq!((away.len(), &away[0]["away"]), (2, &serde_json::Value::Bool(true)));
+    let last = lines.last().unwrap();
+    assert_eq!(last["ok"], true);
+    let totals = |name: &str| last["totals"][name].as_u64().unwrap();
+    assert_eq!((totals("lost"), totals("waiting")), (0, 0), "{last}");
+    assert!(totals("buffered") > 0 && totals("delivered_late") > 0, "{last}");
+    let delivered = totals("delivered_live") + totals("delivered_late");
+    assert_eq!(totals("produced"), delivered, "{last}");
 }

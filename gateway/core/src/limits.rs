@@ -109,6 +109,9 @@ pub const MAX_ENDPOINT_NAME: usize = 252;
 /// How often the latest values of a device are saved: flash wears, and what a restart shows may be that old.
 pub const VALUES_SAVED_EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// At how many times within that the devices have their turn: as few syncs of a disk as that, however many devices.
+pub const VALUES_TURNS: u32 = 15;
+
 /// How far the command numbers go ahead where what was saved may be old: more than anybody commands in the minutes
 /// between two copies.
 pub const COMMANDS_JUMP: u64 = 1_000_000;

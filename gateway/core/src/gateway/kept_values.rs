@@ -25,19 +25,18 @@ pub(super) struct Instances {
 }
 
 impl Gateway {
-    /// Begins to save the values of all devices, each at a time of its own.
+    /// Begins to save the values of all devices, each when it is its turn.
     pub(super) fn begin_saving_values(&mut self, now: Now) {
-        let count = u32::try_from(self.devices.len()).unwrap_or(u32::MAX).max(1);
         let Some(saving) = &mut self.saving else { return };
-        for (place, device) in (0..count).zip(&self.devices) {
+        let turn = limits::VALUES_SAVED_EVERY / limits::VALUES_TURNS;
+        for (turns, device) in (1..=limits::VALUES_TURNS).cycle().zip(&self.devices) {
+            let place = saving.instances.len();
             saving.instances.push(Instances {
                 complete: View::complete(device, &self.newest, now.wall),
                 generation: Some(device.tree.generation()),
             });
-            let phase = limits::VALUES_SAVED_EVERY * place / count;
-            let due = now.instant + limits::VALUES_SAVED_EVERY / count + phase;
-            self.timers
-                .set(Timer::Values(saving.instances.len() - 1), Some(due));
+            let due = now.instant + turn * turns;
+            self.timers.set(Timer::Values(place), Some(due));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::restarts::{MODEL, config, registrations, running};
 use crate::Event;
-use crate::limits::{MAX_CHANGES_PER_SAVE, MAX_SAVE_BYTES};
+use crate::limits::{MAX_CHANGES_PER_SAVE, MAX_SAVE_BYTES, VALUES_TURNS};
 use crate::state::MAX_VALUE_BYTES;
 use crate::testing::{Meter, Saves, StateStore, TestCabinet, device, one_server, words};
 
@@ -107,6 +107,29 @@ fn values_are_saved_when_they_are_first_complete_and_then_now_and_then() {
     }
     let hour = requests(&cabinet) - before;
     assert!((4..=8).contains(&hour), "{hour} requests in an hour");
+}
+
+#[test]
+fn many_devices_share_a_few_writes() {
+    let devices = (1..=100).map(|unit| device(&format!("meter-{unit}"), unit, Meter::new()));
+    let mut cabinet = TestCabinet::kept(one_server(MODEL, devices.collect()), StateStore::default());
+    cabinet.is_connected = false;
+    let hour = |cabinet: &mut TestCabinet| {
+        let before = cabinet.store.changes.len();
+        for _ in 0..60 {
+            for unit in 1..=100 {
+                cabinet.uplink(unit, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+            }
+            cabinet.run_ms(60_000);
+        }
+        cabinet.store.changes.len() - before
+    };
+    hour(&mut cabinet);
+    let (requests, turns) = (hour(&mut cabinet), 4 * usize::try_from(VALUES_TURNS).unwrap());
+    assert!(
+        (turns..=turns * 5 / 2).contains(&requests),
+        "{requests} requests in an hour"
+    );
 }
 
 #[test]

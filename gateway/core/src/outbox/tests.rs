@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use lwm2m_client::Value;
+use lwm2m_client::client::SendOutcome;
+use lwm2m_client::coap::Code;
 
 use super::*;
 use crate::buffer::{Debt, GapReason, Loaded, Owing, Stream};

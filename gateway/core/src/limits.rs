@@ -137,6 +137,10 @@ pub const AGE_CHECK_MS: i64 = 10_000;
 /// How often a part of the buffer is read that the disk does not give, before it is left alone.
 pub const MAX_READ_ATTEMPTS: usize = 3;
 
+/// How often a segment of the buffer is asked of the disk in vain before what is owed in it counts as lost: whoever
+/// wants it waits longer and longer in between.
+pub const MAX_FAILED_LOADS: u32 = 16;
+
 /// Segment files of the buffer that are kept although nothing is owed in them.
 pub const MAX_SPARE_SEGMENTS: usize = 2;
 

@@ -3,6 +3,7 @@
 mod buffer;
 mod client;
 mod formats;
+mod log;
 mod modbus;
 mod texts;
 
@@ -77,6 +78,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "buffer-records",
         decode: buffer::records,
         seeds: buffer::records_seeds,
+    },
+    Target {
+        name: "buffer-log",
+        decode: log::segment,
+        seeds: log::segment_seeds,
     },
 ];
 

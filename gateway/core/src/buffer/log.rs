@@ -133,6 +133,8 @@ pub struct Log<D> {
     files: Files,
     /// The number that the next reading gets.
     next_seq: u64,
+    /// That number as it was last written.
+    written_seq: u64,
     /// The time of the commit that is carried out.
     now: Option<Timestamp>,
     age_checked: Option<Timestamp>,
@@ -160,6 +162,7 @@ impl<D: Disk> Log<D> {
             cache: Cache::default(),
             files: Files::default(),
             next_seq: 1,
+            written_seq: 1,
             now: None,
             age_checked: None,
             dirty: BTreeSet::new(),
@@ -167,6 +170,7 @@ impl<D: Disk> Log<D> {
             gaps: BTreeMap::new(),
         };
         log.recover()?;
+        log.written_seq = log.next_seq;
         let debts = log.debts();
         let contents = Contents {
             boot: log.boots.current,

@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 
 use super::Log;
-use super::carry::{Parcel, pack, sound};
+use super::carry::{Parcel, numbers, pack, sound};
 use super::files::File;
 use super::frame::{FRAME_HEAD_BYTES, HEADER_BYTES, put_frame, put_header};
-use super::payload::{Head, put_boot, put_freed, put_head, put_live, put_name, put_position, stored_secs};
+use super::payload::{
+    Head, StreamId, put_boot, put_freed, put_head, put_live, put_name, put_position, stored_secs,
+};
 use super::positions::Position;
 use super::segments::Segment;
 use crate::buffer::{Commit, Disk, DiskError, PointClass, Settled};
@@ -26,6 +28,8 @@ pub(super) struct Content {
     pub(super) carried: Vec<Parcel>,
     /// The segments that they come from, in which nothing is owed then.
     pub(super) emptied: Vec<u64>,
+    /// The numbers of the new readings, rising, by stream and the names of the accounts.
+    pub(super) seqs: Vec<(StreamId, Vec<u32>, Vec<u64>)>,
 }
 
 impl Content {
@@ -44,7 +48,6 @@ impl<D: Disk> Log<D> {
             .filter_map(|batch| batch.records.last())
             .map(|record| record.seq + 1);
         let next_seq = last.fold(commit.next_seq, u64::max);
-        let is_news = next_seq > self.next_seq || !batches.is_empty();
         self.next_seq = self.next_seq.max(next_seq);
         self.now = commit.wall;
         if let Some(anchor) = commit.anchor {
@@ -58,21 +61,12 @@ impl<D: Disk> Log<D> {
         let now_secs = stored_secs(&self.frame_head());
         let content = Content {
             new: pack(&batches, &mut self.names, now_secs),
+            seqs: numbers(&batches, &mut self.names),
             ..Content::default()
         };
         self.make_room(&content);
-        for batch in &batches {
-            for account in &batch.accounts {
-                if let Some((stream, account)) = self.ids(&batch.stream, account) {
-                    self.unsettle(stream, account, &batch.records);
-                }
-            }
-        }
-        let result = if is_news || self.has_news() {
-            self.write(content)
-        } else {
-            Ok(())
-        };
+        let is_news = !batches.is_empty() || self.has_news();
+        let result = if is_news { self.write(content) } else { Ok(()) };
         if result.is_ok() {
             self.statistics.commits += 1;
             self.settle_all(&commit.settled);
@@ -83,7 +77,10 @@ impl<D: Disk> Log<D> {
 
     /// Says whether something is to be written that no commit asked for.
     pub(super) fn has_news(&self) -> bool {
-        !self.dirty.is_empty() || !self.files_freed.is_empty() || self.boots.changed().next().is_some()
+        self.next_seq > self.written_seq
+            || !self.dirty.is_empty()
+            || !self.files_freed.is_empty()
+            || self.boots.changed().next().is_some()
     }
 
     fn settle_all(&mut self, settled: &[Settled]) {
@@ -113,6 +110,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn write(&mut self, mut content: Content) -> Result<(), DiskError> {
         self.release();
         self.copy_forward(&mut content);
+        self.unsettle(&content);
         if self.files.is_writable && self.extend_head(&content) {
             self.remove_spares();
             return Ok(());
@@ -139,8 +137,7 @@ impl<D: Disk> Log<D> {
         else {
             return false;
         };
-        let explained = self.files.explained.clone();
-        let (payload, names) = self.payload(id, &explained, None, content);
+        let (payload, names) = self.payload(id, &self.files.explained, None, content);
         let end = file.end + (FRAME_HEAD_BYTES + payload.len()) as u64;
         if end > file.len {
             return false;
@@ -186,6 +183,8 @@ impl<D: Disk> Log<D> {
         self.confirm_head()?;
         self.prune(content);
         let (name, len) = self.find_place(content)?;
+        // What had to go for it may have been settled together with numbers between that are new.
+        self.unsettle(content);
         let id = self.files.next_id;
         let live = self.files.live(&content.emptied);
         let (payload, names) = self.payload(id, &BTreeSet::new(), Some(&live), content);
@@ -239,10 +238,9 @@ impl<D: Disk> Log<D> {
         content: &Content,
     ) {
         let end = file.end as usize;
+        let is_held = self.fetch(id).is_ok();
         self.files.segments.insert(id, file);
-        if self.fetch(id).is_ok()
-            && let Some(segment) = self.cache.touch(id)
-        {
+        if is_held && let Some(segment) = self.cache.touch(id) {
             let at = end - frame.len() - before.len();
             let bytes = [before, frame].concat();
             segment.append(id, at, &bytes, end - payload..end, &self.names);
@@ -254,6 +252,7 @@ impl<D: Disk> Log<D> {
         for parcel in content.new.iter().chain(&content.carried) {
             self.index.add(parcel.head.stream, id, &parcel.block());
         }
+        self.written_seq = self.next_seq;
         self.dirty.clear();
         self.files_freed.clear();
         self.boots.handle_written();

@@ -63,6 +63,23 @@ pub(super) fn pack(batches: &[Batch], names: &mut Names, stored_secs: Option<i64
     parcels
 }
 
+/// Returns the numbers of the readings of batches.
+pub(super) fn numbers(batches: &[Batch], names: &mut Names) -> Vec<(StreamId, Vec<u32>, Vec<u64>)> {
+    let numbers = batches.iter().map(|batch| {
+        let stream = StreamId {
+            class: batch.stream.class,
+            device: names.intern(&batch.stream.device),
+        };
+        let accounts = batch.accounts.iter().map(|name| names.intern(name)).collect();
+        (
+            stream,
+            accounts,
+            batch.records.iter().map(|record| record.seq).collect(),
+        )
+    });
+    numbers.collect()
+}
+
 /// Returns batches as they can be stored: with servers, each once, and readings whose numbers rise.
 pub(super) fn sound(mut batches: Vec<Batch>) -> Vec<Batch> {
     for batch in &mut batches {

@@ -38,6 +38,8 @@ pub(super) struct Files {
     pub(super) explained: BTreeSet<u32>,
     /// The number of the next segment.
     pub(super) next_id: u64,
+    /// How often the disk did not give a segment, by its number, until it did.
+    pub(super) failed_reads: BTreeMap<u64, u32>,
     /// Those of which the disk did not give all: what it may give another time is not overwritten.
     pub(super) unreadable: BTreeSet<String>,
     /// Whether the disk had no space for the last file that was wanted.
@@ -60,6 +62,7 @@ impl Files {
 
     /// Moves the file of a segment to the spare ones.
     pub(super) fn release(&mut self, id: u64) {
+        self.failed_reads.remove(&id);
         if let Some(file) = self.segments.remove(&id) {
             self.spare(file);
         }

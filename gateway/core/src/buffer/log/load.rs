@@ -4,6 +4,7 @@ use super::Log;
 use super::payload::StreamId;
 use super::segments::Segment;
 use crate::buffer::{Debt, Disk, DiskError, GapReason, Loaded, Record, Stream};
+use crate::limits;
 
 impl<D: Disk> Log<D> {
     /// Returns the oldest readings owed from a number on.
@@ -47,7 +48,13 @@ impl<D: Disk> Log<D> {
         // Of a reading that is found twice, the later copy counts: it is behind the other one.
         let mut found: Vec<(Record, u64)> = Vec::new();
         for (at, run) in runs.iter().enumerate() {
-            found.extend(self.oldest_of_run(stream, run.segment, account, from, limit)?);
+            match self.oldest_of_run(stream, run.segment, account, from, limit) {
+                Ok(more) => found.extend(more),
+                Err(_) if self.is_hopeless(run.segment) => {
+                    self.give_up_run(stream, run.segment, account, GapReason::Corrupt);
+                }
+                Err(error) => return Err(error),
+            }
             found.sort_by_key(|(record, segment)| (record.seq, std::cmp::Reverse(*segment)));
             let all = found.len();
             found.dedup_by_key(|(record, _)| record.seq);
@@ -100,6 +107,12 @@ impl<D: Disk> Log<D> {
         Ok(found)
     }
 
+    /// Says whether a segment could not be read so often that what is owed in it counts as lost.
+    fn is_hopeless(&self, segment: u64) -> bool {
+        let failed = self.files.failed_reads.get(&segment);
+        failed.is_some_and(|failed| *failed >= limits::MAX_FAILED_LOADS)
+    }
+
     /// Brings a segment into memory.
     pub(super) fn fetch(&mut self, id: u64) -> Result<(), DiskError> {
         if self.cache.touch(id).is_some() {
@@ -109,7 +122,14 @@ impl<D: Disk> Log<D> {
             return Err(DiskError::Missing(format!("segment {id} of the buffer")));
         };
         let end = file.end as usize;
-        let bytes = self.disk.read(&file.name, 0, end)?;
+        let bytes = match self.disk.read(&file.name, 0, end) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                *self.files.failed_reads.entry(id).or_default() += 1;
+                return Err(error);
+            }
+        };
+        self.files.failed_reads.remove(&id);
         self.statistics.segment_reads += 1;
         let is_short = bytes.len() < end;
         let (segment, scan) = Segment::read(id, bytes, Some(end), &self.names);

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use lwm2m_client::Timestamp;
 
 use super::Log;
+use super::append::Content;
 use super::payload::StreamId;
 use super::segments::{BlockRef, Segment};
 use crate::buffer::{Debt, Disk, DiskError, Gap, GapReason, Moment, Record, Stream};
@@ -68,18 +69,26 @@ impl<D: Disk> Log<D> {
         settled
     }
 
-    /// Makes numbers owed again that are stored (again).
-    pub(super) fn unsettle(&mut self, stream: StreamId, account: u32, records: &[Record]) {
-        let Some((first, last)) = records.first().zip(records.last()) else {
+    /// Makes numbers owed again that are to be stored (again).
+    pub(super) fn unsettle(&mut self, content: &Content) {
+        for (stream, accounts, seqs) in &content.seqs {
+            for account in accounts {
+                self.unsettle_seqs(*stream, *account, seqs);
+            }
+        }
+    }
+
+    fn unsettle_seqs(&mut self, stream: StreamId, account: u32, seqs: &[u64]) {
+        let Some((first, last)) = seqs.first().zip(seqs.last()) else {
             return;
         };
         let position = self.index.position(stream, account);
-        if !position.is_some_and(|position| position.touches(first.seq, last.seq)) {
+        if !position.is_some_and(|position| position.touches(*first, *last)) {
             return;
         }
         let position = self.index.position_mut(stream, account);
-        for record in records {
-            position.remove(record.seq);
+        for seq in seqs {
+            position.remove(*seq);
         }
         self.dirty.insert((stream, account));
         self.bound_ranges(stream, account);

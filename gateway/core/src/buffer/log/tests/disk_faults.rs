@@ -146,6 +146,41 @@ fn reading_fails_while_the_disk_does_and_works_again_after() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_for_good_stands_in_nobodys_way() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..100 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    let file = bench.log.files.segments[&1].name.clone();
+    bench.disk().lose(&file);
+    let mut failures = 0;
+    while bench.load(&meter(), 0, 10).is_err() {
+        failures += 1;
+        assert!(failures < 100);
+    }
+    let lost = bench.lost();
+    assert!(lost > 100 && bench.gaps[0].reason == GapReason::Corrupt);
+    assert_eq!(bench.seqs(&meter()).len() as u64 + lost, 5_000);
+}
+
+#[test]
+fn a_commit_of_a_number_alone_is_written_when_the_disk_works_again() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=10).unwrap();
+    bench.disk().failing_writes = vec![true; 3];
+    let number = || Commit {
+        next_seq: 500,
+        ..Commit::default()
+    };
+    assert!(bench.commit(number()).is_err());
+    bench.commit(number()).unwrap();
+    assert_eq!(bench.reopen().contents.next_seq, 500);
+}
+
+#[test]
 fn a_disk_that_does_not_give_a_part_at_the_start_loses_nothing_for_good() {
     let mut bench = Bench::new(Options {
         max_bytes: 1 << 20,

@@ -170,3 +170,36 @@ fn offset(anchor: Anchor) -> i64 {
         .unix_ms()
         .saturating_sub(i64::try_from(anchor.ms).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use lwm2m_client::Timestamp;
+
+    use super::*;
+    use crate::testing;
+
+    fn anchor_told(commits: &mut Commits, ms: u64, wall_ms: i64) -> bool {
+        let clock = Clock {
+            boot: 1,
+            start: testing::start().instant,
+        };
+        let now = Now {
+            instant: clock.start + Duration::from_millis(ms),
+            wall: Some(Timestamp::from_unix_ms(wall_ms)),
+        };
+        let id = commits.begin(Vec::new(), false, &clock, now).id;
+        let done = commits.finish(id).expect("it is under way");
+        commits.handle_done(&done);
+        done.anchor.is_some()
+    }
+
+    #[test]
+    fn the_disk_is_told_of_the_clock_once_and_again_when_it_jumps() {
+        let mut commits = Commits::new(BufferConfig::default());
+        let jump = i64::try_from(limits::CLOCK_JUMP_MS).unwrap();
+        assert!(anchor_told(&mut commits, 0, 10_000));
+        assert!(!anchor_told(&mut commits, 5_000, 15_000 + jump - 1));
+        assert!(anchor_told(&mut commits, 6_000, 16_000 - jump));
+        assert!(!anchor_told(&mut commits, 7_000, 17_000 - jump));
+    }
+}

@@ -552,3 +552,18 @@ fn a_disk_that_fails_while_the_server_is_given_a_pause_wakes_nobody() {
     }
     assert_eq!(status(&cabinet, METER).state, EndpointState::Registered);
 }
+
+#[test]
+fn stored_readings_wait_for_their_instance_to_be_listed_but_not_for_ever() {
+    let mut cabinet = keeping();
+    cabinet.is_connected = false;
+    let measured = measure(&mut cabinet, 0..20);
+    // Without its values the device shows no instance to which they belong.
+    cabinet.store.saved.values.clear();
+    cabinet.restart(meter_and_relay(Model::Y2026));
+    cabinet.is_connected = true;
+    cabinet.run_ms(300_000);
+    assert_eq!(currents(&cabinet, METER), []);
+    cabinet.run_ms(600_000);
+    assert!(currents(&cabinet, METER).starts_with(&measured[..10]));
+}

@@ -19,7 +19,10 @@ fn the_demo_shows_the_meter_switches_a_relay_and_delivers_late_what_an_outage_he
         (Some("V"), Some("demo-cabinet-meter"))
     );
     let away: Vec<&serde_json::Value> = lines.iter().filter(|line| line["event"] == "outage").collect();
-    assert_eq!((away.len(), &away[0]["away"]), (2, &serde_json::Value::Bool(true)));
+    assert_eq!(
+        (away.len(), &away[0]["away"]),
+        (2, &serde_json::Value::Bool(true))
+    );
     let last = lines.last().unwrap();
     assert_eq!(last["ok"], true);
     let totals = |name: &str| last["totals"][name].as_u64().unwrap();

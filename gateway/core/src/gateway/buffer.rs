@@ -334,6 +334,10 @@ impl Gateway {
         self.note_gap(&gap, now);
         let endpoint = place.map(endpoints::id);
         self.event(Event::Gap { endpoint, gap });
+        // A removed device whose last readings are gone has nothing to stay for.
+        if let Some(index) = place {
+            self.pump(index, now);
+        }
     }
 
     /// Lets go of what the memory has no room for.

@@ -122,6 +122,30 @@ fn a_removed_device_stays_until_its_server_has_everything_and_then_leaves() {
 }
 
 #[test]
+fn a_removed_device_leaves_when_its_readings_are_dropped() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    cabinet.uplink(1, words(0, &[2000]));
+    cabinet.stop();
+    cabinet.restart(one_server(MODEL, Vec::new()));
+    cabinet.run_ms(10_000);
+    assert!(matches!(
+        &state_events(&cabinet)[..],
+        [StateEvent::RemovedOwes { .. }]
+    ));
+    let (now, later) = (cabinet.now, cabinet.now.wall.unwrap());
+    cabinet.gateway.drop_older(later, None, now);
+    cabinet.run_ms(200_000);
+    let device = "meter-1".into();
+    let forgotten = StateEvent::RemovedForgotten { device };
+    assert!(
+        state_events(&cabinet).contains(&forgotten),
+        "{:?}",
+        state_events(&cabinet)
+    );
+}
+
+#[test]
 fn the_endpoint_name_of_a_removed_device_is_free_only_when_it_owes_nothing_and_somebody_asks_for_it() {
     let mut cabinet = running();
     cabinet.is_connected = false;

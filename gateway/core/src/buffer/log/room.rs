@@ -58,7 +58,9 @@ impl<D: Disk> Log<D> {
             let Some((_, room)) = spare.cloned() else {
                 return Err(failure.unwrap_or(DiskError::Full));
             };
-            self.empty_another(content, room)?;
+            // A disk that fails is no reason to give anything up; one that is full is.
+            let may_evict = matches!(failure, None | Some(DiskError::Full));
+            self.empty_another(content, room, may_evict)?;
         }
         let place = self
             .take_spare(wanted)
@@ -69,11 +71,11 @@ impl<D: Disk> Log<D> {
 
     /// Adds to the content of a new segment what is owed in the segment where that is least, evicting from it what
     /// does not fit.
-    fn empty_another(&mut self, content: &mut Content, room: u64) -> Result<(), DiskError> {
+    fn empty_another(&mut self, content: &mut Content, room: u64, may_evict: bool) -> Result<(), DiskError> {
         let mut segments: Vec<u64> = self.files.segments.keys().copied().collect();
         segments.retain(|id| !content.emptied.contains(id));
         segments.sort_by_key(|id| (self.index.segment(*id).live_bytes, *id));
-        let class = content.class();
+        let class = content.class().filter(|_| may_evict);
         let (_, reason) = self.total_bound();
         let mut failure = DiskError::Full;
         for victim in segments {

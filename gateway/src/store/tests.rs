@@ -3,7 +3,7 @@
 use std::fs;
 
 use lwm2m_client::{Path as ResourcePath, Timestamp, Value};
-use ucifi_core::buffer::{Batch, Commit, Moment, PointClass, Record, Stream};
+use ucifi_core::buffer::{Batch, Commit, Debt, Moment, PointClass, Record, Stream};
 use ucifi_core::state::Change;
 
 use super::*;
@@ -12,6 +12,13 @@ fn stream() -> Stream {
     Stream {
         device: "meter".into(),
         class: PointClass::Measurement,
+    }
+}
+
+fn debt() -> Debt {
+    Debt {
+        account: "city".into(),
+        stream: stream(),
     }
 }
 
@@ -77,6 +84,49 @@ async fn everything_is_answered_in_order_however_much_is_asked_at_once() {
         };
         assert_eq!(store.next().await, Some(saved));
     }
+    assert!(store.close().await);
+}
+
+#[tokio::test]
+async fn what_was_kept_is_told_at_the_next_start_and_to_a_new_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, kept) = open(folder.path());
+    let first = kept.contents.next_seq;
+    store.buffer(commit(1, first..=first + 4));
+    store.save(Origin::Ports, save(1, "a", "1"));
+    let same = store.restart(Options::default()).await.unwrap();
+    let owed = |kept: &Kept| {
+        let owing = kept.contents.debts.first().unwrap();
+        (
+            owing.debt.clone(),
+            owing.count,
+            owing.first,
+            kept.contents.next_seq,
+        )
+    };
+    assert_eq!(owed(&same), (debt(), 5, first, first + 5));
+    assert_eq!(same.saved.values["a"], b"1");
+    // What is asked for last is done before the end.
+    store.save(Origin::Core, save(2, "b", "2"));
+    assert!(store.close().await);
+    let (mut store, next) = open(folder.path());
+    assert_eq!(owed(&next), owed(&same));
+    assert_eq!(
+        next.contents.boot,
+        same.contents.boot + 1,
+        "also where nothing was written"
+    );
+    assert_eq!(next.saved.values["b"], b"2");
+    store.buffer(Request::Load {
+        debt: debt(),
+        from: first,
+        limit: 2,
+    });
+    let Some(Answer::Buffer(Reply::Loaded { result, .. })) = store.next().await else {
+        panic!("nothing was loaded");
+    };
+    let seqs: Vec<u64> = result.unwrap().iter().map(|loaded| loaded.seq).collect();
+    assert_eq!(seqs, [first, first + 1]);
     assert!(store.close().await);
 }
 

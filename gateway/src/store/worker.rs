@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tracing::{error, info};
-use ucifi_core::buffer::{Contents, DiskError, Log, Options, Reply, Request};
+use ucifi_core::buffer::{Commit, Contents, DiskError, Log, Options, Reply, Request};
 use ucifi_core::state::Kept;
 
 use super::{Answer, FileDisk, Health, HealthWatch, Order, State, buffer_folder};
@@ -197,7 +197,23 @@ fn open_buffer(folder: &Path, options: &Options, now: Instant) -> (Buffer, Conte
 
 fn open_log(folder: &Path, options: &Options) -> Result<(Log<FileDisk>, Contents), String> {
     let disk = FileDisk::open(folder).map_err(|error| error.to_string())?;
-    Log::open(disk, options.clone()).map_err(|error| error.to_string())
+    let (mut log, mut contents) = Log::open(disk, options.clone()).map_err(|error| error.to_string())?;
+    begin(&mut log, &mut contents);
+    Ok((log, contents))
+}
+
+/// Makes the number of this start durable, which the log does with the next commit only: a run in which no server was
+/// ever away has a number of its own too. A disk that does not take it says so again at the first reading.
+fn begin(log: &mut Log<FileDisk>, contents: &mut Contents) {
+    let commit = Commit {
+        next_seq: contents.next_seq,
+        ..Commit::default()
+    };
+    for reply in log.handle(Request::Commit(commit)) {
+        if let Reply::Gap(gap) = reply {
+            contents.gaps.push(gap);
+        }
+    }
 }
 
 /// Returns what is told of a buffer that cannot be read: the numbers of new readings are beyond all that were ever
@@ -213,7 +229,39 @@ fn unknown() -> Contents {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    #[test]
+    fn a_buffer_that_can_be_opened_after_all_is_told_once_and_takes_readings() {
+        let folder = tempfile::tempdir().unwrap();
+        let buffer = buffer_folder(folder.path());
+        // What is no folder fails as a disk does whose folder cannot be read.
+        std::fs::write(&buffer, "").unwrap();
+        let (mut worker, kept) = Worker::open(folder.path(), Options::default(), HealthWatch::default());
+        let commit = || {
+            Request::Commit(Commit {
+                next_seq: kept.contents.next_seq,
+                ..Commit::default()
+            })
+        };
+        let is_taken = |replies: Vec<Reply>| matches!(replies[..], [Reply::Committed { result: Ok(()), .. }]);
+        assert!(!is_taken(worker.carry_out(commit())));
+        let answers = RefCell::default();
+        let answer = |answer| RefCell::<Vec<Answer>>::borrow_mut(&answers).push(answer);
+        let mut due = Instant::now() + RETRY;
+        worker.retry_buffer(due, answer);
+        assert_eq!(answers.take(), []);
+        std::fs::remove_file(&buffer).unwrap();
+        for expected in [vec![Answer::BufferOpened], vec![]] {
+            due += RETRY;
+            worker.retry_buffer(due, answer);
+            assert_eq!(answers.take(), expected);
+        }
+        assert!(is_taken(worker.carry_out(commit())));
+        assert!(worker.restart().contents.next_seq >= kept.contents.next_seq);
+    }
 
     #[test]
     fn readings_that_are_numbered_without_the_buffer_are_beyond_all_others() {

@@ -1,17 +1,21 @@
 //! A daemon that was stopped, killed or told to read its configuration again goes on where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lwm2m_client::Path;
 use rustix::process::Signal;
 use ucifi_sim::server::Event;
 
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 use crate::{code, path_of, program, stderr};
 
 const ENDPOINTS: [&str; 3] = ["cab-1", "cab-1-meter", "cab-1-relays"];
+
+/// The power that the meter shows, another one each time it is read: what has not changed is not sent again.
+const CHANGING: Path = Path::resource(3422, 0, 15);
 
 /// Returns by endpoint where the clients are registered, and from which port.
 fn registrations(site: &Site) -> BTreeMap<String, (String, SocketAddr)> {
@@ -23,8 +27,12 @@ fn registrations(site: &Site) -> BTreeMap<String, (String, SocketAddr)> {
 
 /// Waits until every endpoint has registered and what the site shows has been received.
 fn wait_until_all_is_well(site: &mut Site) -> BTreeMap<String, (String, SocketAddr)> {
-    site.wait_for_value(Path::resource(3421, 0, 1));
-    site.wait_for_value(Path::resource(3413, 0, 2));
+    let mut missing = vec![Path::resource(3421, 0, 1), Path::resource(3413, 0, 2)];
+    site.wait_for(|event| {
+        let values = event.received().map_or(&[][..], |(_, values)| values);
+        missing.retain(|path| values.iter().all(|value| value.path != *path));
+        missing.is_empty()
+    });
     let found = registrations(site);
     assert_eq!(found.keys().collect::<Vec<_>>(), ENDPOINTS);
     found
@@ -61,10 +69,66 @@ fn after_a_stop_or_a_kill_an_update_comes_from_the_same_ports_and_values_go_on()
         forget_what_happened(&mut site);
         site.start_again();
         wait_for_updates(&mut site);
-        site.wait_for_value(Path::resource(3421, 0, 1));
+        site.wait_for_value(CHANGING);
         assert_eq!(registrations(&site), before, "killed: {is_killed}");
     }
     assert_eq!(site.terminate(), Some(0));
+}
+
+#[test]
+fn readings_that_waited_on_disk_survive_a_kill_and_arrive_with_their_times() {
+    let mut site = Site::start();
+    wait_until_all_is_well(&mut site);
+    assert_eq!(site.terminate(), Some(0));
+    site.reconfigure(
+        "[[server]]",
+        "[buffer]\nhold_ms = 0\ncommit_ms = 50\n\n[[server]]",
+    );
+    site.change(|manners| manners.silent = true);
+    site.start_again();
+    let stored = wait_until_stored(&site);
+    site.kill();
+    let killed = unix_ms();
+    forget_what_happened(&mut site);
+    site.change(|manners| manners.silent = false);
+    site.start_again();
+    let mut late = BTreeSet::new();
+    site.wait_for(|event| {
+        if let Event::Received { endpoint, values, .. } = event {
+            let old = values
+                .iter()
+                .filter_map(|value| Some((value.path, value.time?.unix_ms())));
+            let old = old.filter(|(_, time)| *time < killed);
+            late.extend(old.map(|(path, time)| (endpoint.clone(), path, time)));
+        }
+        late.len() as u64 >= stored
+    });
+    assert_eq!(site.terminate(), Some(0));
+}
+
+/// Waits until some readings are on disk; returns how many.
+fn wait_until_stored(site: &Site) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    // The socket is there a moment after the daemon has been started.
+    while !site.socket().exists() {
+        assert!(Instant::now() < deadline, "no socket");
+    }
+    loop {
+        assert!(Instant::now() < deadline, "nothing was stored");
+        let status = site.ask_json(&["status"]);
+        let endpoints = status["endpoints"].as_array().unwrap().iter();
+        let stored = endpoints
+            .filter_map(|endpoint| endpoint["buffered"].as_u64())
+            .sum();
+        if stored > 0 {
+            return stored;
+        }
+    }
+}
+
+fn unix_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since_1970.as_millis()).unwrap()
 }
 
 #[test]
@@ -116,7 +180,7 @@ fn a_new_configuration_goes_on_with_the_registrations_and_the_ports() {
     site.signal(Signal::HUP);
     site.wait_for_log("the new configuration is in force");
     wait_for_updates(&mut site);
-    site.wait_for_value(Path::resource(3421, 0, 1));
+    site.wait_for_value(CHANGING);
     assert_eq!(registrations(&site), before);
     assert_eq!(site.terminate(), Some(0));
 }
@@ -137,7 +201,7 @@ fn a_second_daemon_is_refused_the_folder_of_the_first() {
         folder.display()
     );
     assert!(complaint.contains(&expected), "{complaint}");
-    site.wait_for_value(Path::resource(3421, 0, 1));
+    site.wait_for_value(CHANGING);
     assert_eq!(site.terminate(), Some(0));
 }
 
@@ -169,8 +233,8 @@ fn a_destroyed_state_is_taken_from_its_copy_and_without_a_copy_everything_begins
     forget_what_happened(&mut site);
     site.start_again();
     site.wait_for_log("the state is taken from its copy");
-    site.wait_for_value(Path::resource(3421, 0, 1));
-    site.wait_for_value(Path::resource(3413, 0, 2));
+    wait_for_updates(&mut site);
+    site.wait_for_value(CHANGING);
     let ports = |found: BTreeMap<String, (String, SocketAddr)>| -> Vec<SocketAddr> {
         found.into_values().map(|(_, address)| address).collect()
     };

@@ -17,7 +17,7 @@ use ucifi_core::field::Table;
 use ucifi_sim::modbus_unit::Unit;
 use ucifi_sim::serial_line::{Line, pty};
 use ucifi_sim::server::io::{Running, start};
-use ucifi_sim::server::{ClientView, Event, LwM2mServer, Transmission};
+use ucifi_sim::server::{ClientView, Event, LwM2mServer, Manners, Transmission};
 
 use crate::{code, path_of, program, stderr, stdout};
 
@@ -90,6 +90,11 @@ impl Site {
     /// Returns the clients that the server knows.
     pub(crate) fn clients(&self) -> Vec<ClientView> {
         self.runtime.block_on(self.server.handle.clients()).unwrap()
+    }
+
+    /// Changes how the server behaves.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Manners) + Send + 'static) {
+        self.runtime.block_on(self.server.handle.change(change)).unwrap();
     }
 
     /// Waits until something happens at the server.

@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let phase = Duration::from_secs(seconds("UCIFI_SECONDS", 120)?);
     let folder = tempfile::tempdir()?;
     let (image, state) = (folder.path().join("image"), folder.path().join("state"));
-    std::fs::write(&image, mount::format(DRIVE_BYTES, None)?)?;
+    std::fs::write(&image, mount::format(DRIVE_BYTES)?)?;
     std::fs::create_dir(&state)?;
     let mounted = Mounted::new(&image, &state, "noatime")?;
     let mut running = daemon::start_server().await?;

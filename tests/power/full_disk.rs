@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use ucifi_sim::server::io;
 
+use crate::ballast;
 use crate::daemon::{self, Daemon, Site};
 use crate::mount::{self, Mounted};
 
@@ -59,7 +60,7 @@ impl Rig {
     async fn new() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (image, state) = (folder.path().join("image"), folder.path().join("state"));
-        std::fs::write(&image, mount::format(DRIVE_BYTES, None)?)?;
+        std::fs::write(&image, mount::format(DRIVE_BYTES)?)?;
         std::fs::create_dir(&state)?;
         let mounted = Mounted::new(&image, &state, "noatime")?;
         let running = daemon::start_server().await?;
@@ -87,9 +88,9 @@ impl Rig {
 
     /// Leaves not a byte.
     fn fill(&self) -> anyhow::Result<()> {
-        mount::fill(self.mounted.folder(), 0)?;
+        ballast::fill(self.mounted.folder(), 0)?;
         ensure!(
-            mount::available(self.mounted.folder())? == 0,
+            ballast::available(self.mounted.folder())? == 0,
             "there is space left"
         );
         Ok(())

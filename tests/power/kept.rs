@@ -1,15 +1,17 @@
 //! The real buffer and the real state in a folder: what a writer does with it, and what is found in it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
-use ucifi_core::buffer::log::Options;
-use ucifi_core::buffer::{Batch, Commit, Debt, Loaded, Reply, Request, Settled};
+use ucifi_core::buffer::log::{Options, visit};
+use ucifi_core::buffer::{Batch, Commit, Debt, Loaded, Owing, Reply, Request, Settled};
 use ucifi_core::state::{Change, SaveRequest};
+use ucifi_gateway::store::{FileDisk, buffer_folder};
 
 use crate::keeper::Keeper;
 use crate::load::{debts, names, record, streams, value};
@@ -26,6 +28,8 @@ pub(crate) struct Kept<'s> {
     pub(crate) values: BTreeMap<String, Vec<u8>>,
     /// Whether they came from a copy of the state.
     pub(crate) may_be_old: bool,
+    /// What the buffer said of its content when it was opened.
+    owing: Vec<Owing>,
     life: u32,
     next_seq: u64,
     next_id: u64,
@@ -59,6 +63,7 @@ impl<'s> Kept<'s> {
             keeper,
             may_be_old: saved.may_be_old,
             values: saved.values,
+            owing: contents.debts,
             life,
             next_seq: contents.next_seq,
             next_id: 1,
@@ -117,8 +122,19 @@ impl<'s> Kept<'s> {
         self.keeper.close()
     }
 
-    /// Returns all that is owed, by debts.
+    /// Returns all that is owed, by debts, before anything is written.
     pub(crate) fn find(&mut self) -> anyhow::Result<Vec<Vec<Loaded>>> {
+        let found = self.load_all()?;
+        for ((_, debt), found) in debts().into_iter().zip(&found) {
+            let owing = self.owing.iter().find(|owing| owing.debt == debt);
+            let told = owing.map_or((0, None), |owing| (owing.count, Some(owing.first)));
+            let is = (found.len() as u64, found.first().map(|loaded| loaded.seq));
+            ensure!(told == is, "{debt:?}: told {told:?} and found {is:?}");
+        }
+        Ok(found)
+    }
+
+    fn load_all(&mut self) -> anyhow::Result<Vec<Vec<Loaded>>> {
         let each = debts().into_iter().map(|(_, debt)| {
             let mut found: Vec<Loaded> = Vec::new();
             loop {
@@ -221,6 +237,21 @@ impl<'s> Kept<'s> {
             Reply::Loaded { .. } | Reply::Dropped { .. } => {}
         }
     }
+}
+
+/// Returns what is owed, by debts, as whoever looks at a folder from outside sees it: nothing is changed.
+pub(crate) fn look_at(folder: &Path) -> anyhow::Result<Vec<Vec<Loaded>>> {
+    let debts = debts();
+    let mut seen = vec![Vec::new(); debts.len()];
+    let folder = buffer_folder(folder);
+    if folder.exists() {
+        visit(&FileDisk::open_read_only(&folder)?, &mut |debt, loaded| {
+            let place = debts.iter().position(|(_, own)| own == debt);
+            seen[place.expect("a known debt")].push(loaded.clone());
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(seen)
 }
 
 /// Says what a commit asks for.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail, ensure};
 use ucifi_core::buffer::Loaded;
 
-use crate::load::{debts, names, record, streams, value};
+use crate::load::{debts, names, record, value};
 use crate::said::Said;
 
 /// Whether a reading must be there.
@@ -226,6 +226,9 @@ impl Ledger {
             ensure!(lost.is_empty() || may_have_gone, "{debt:?}: lost {lost:?}");
             self.totals.untold += lost.len() as u64;
         }
+        if has_little_room {
+            self.open.clear();
+        }
         self.compare_unanswered(found)?;
         for (name, saved) in &mut self.saved {
             let found = values.get(name);
@@ -267,27 +270,26 @@ impl Ledger {
         Ok(lost)
     }
 
-    /// A commit without an answer is there wholly or not at all.
+    /// A commit without an answer is there wholly or not at all, but for what a later one without an answer settled.
     fn compare_unanswered(&mut self, found: &[Vec<Loaded>]) -> anyhow::Result<()> {
         // What a life before the last one asked for may have been settled in part since.
-        let open = std::mem::take(&mut self.open);
-        for (_, asked) in open.into_iter().filter(|((life, _), _)| *life == self.spoke) {
-            let stores = asked.stores.iter().flat_map(|(stream, seqs)| {
-                debts_of(*stream)
-                    .into_iter()
-                    .flat_map(move |debt| seqs.iter().map(move |seq| (debt, *seq)))
-            });
-            let is_there = |debt: usize, seq| {
-                found[debt]
-                    .binary_search_by_key(&seq, |loaded| loaded.seq)
-                    .is_ok()
+        let open = std::mem::take(&mut self.open).into_iter();
+        let open: Vec<Asked> = open
+            .filter(|((life, _), _)| *life == self.spoke)
+            .map(|(_, asked)| asked)
+            .collect();
+        for asked in &open {
+            let mut readings = asked.readings();
+            readings.retain(|(debt, seq)| !open.iter().any(|open| open.settles(*debt, *seq)));
+            let is_there = |(debt, seq): &&(usize, u64)| {
+                let seqs = &found[*debt];
+                seqs.binary_search_by_key(seq, |loaded| loaded.seq).is_ok()
             };
-            let there: Vec<bool> = stores.map(|(debt, seq)| is_there(debt, seq)).collect();
-            let count = there.iter().filter(|there| **there).count();
+            let count = readings.iter().filter(is_there).count();
             ensure!(
-                count == 0 || count == there.len(),
+                count == 0 || count == readings.len(),
                 "{count} of {} readings of one commit",
-                there.len()
+                readings.len()
             );
             self.totals.found += u64::from(count > 0);
             self.totals.absent += u64::from(count == 0);
@@ -296,9 +298,25 @@ impl Ledger {
     }
 }
 
+impl Asked {
+    /// Returns what it stores, with each debt.
+    fn readings(&self) -> Vec<(usize, u64)> {
+        let stores = self.stores.iter();
+        let of_each = stores.flat_map(|(stream, seqs)| {
+            let debts = debts_of(*stream).into_iter();
+            debts.flat_map(move |debt| seqs.iter().map(move |seq| (debt, *seq)))
+        });
+        of_each.collect()
+    }
+
+    fn settles(&self, debt: usize, seq: u64) -> bool {
+        let mut settles = self.settles.iter().filter(|(own, _)| *own == debt);
+        settles.any(|(_, ranges)| ranges.iter().any(|(first, last)| (*first..=*last).contains(&seq)))
+    }
+}
+
 fn debts_of(stream: usize) -> Vec<usize> {
     let debts = debts();
     let of_stream = debts.iter().enumerate().filter(|(_, (own, _))| *own == stream);
-    debug_assert!(stream < streams().len());
     of_stream.map(|(place, _)| place).collect()
 }

@@ -5,6 +5,7 @@
 //! A virtual machine's page cache, ext4 and block layer are real here; the flash translation layer of a real drive is
 //! not.
 
+mod ballast;
 mod cuts;
 #[path = "../daemon/mod.rs"]
 mod daemon;

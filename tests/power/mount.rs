@@ -36,52 +36,19 @@ impl Drop for Mounted {
     }
 }
 
-/// Makes an ext4 file system of this size, with a ballast that leaves only `free` bytes where it is wanted.
-pub(crate) fn format(size: u64, free: Option<u64>) -> anyhow::Result<Vec<u8>> {
+/// Makes an ext4 file system of this size.
+pub(crate) fn format(size: u64) -> anyhow::Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     let image = folder.path().join("image");
     std::fs::File::create(&image)?.set_len(size)?;
     run(Command::new("mkfs.ext4")
-        .args([
-            "-q",
-            "-b",
-            "4096",
-            "-m",
-            "0",
-            "-E",
-            "lazy_itable_init=0,nodiscard",
-        ])
+        .args(["-q", "-b", "4096", "-m", "0"])
+        .args(["-E", "lazy_itable_init=0,nodiscard"])
         .arg(&image))?;
-    if let Some(free) = free {
-        let on = folder.path().join("mounted");
-        std::fs::create_dir(&on)?;
-        let mounted = Mounted::new(&image, &on, "noatime")?;
-        fill(&on, free)?;
-        mounted.unmount()?;
-    }
     Ok(std::fs::read(&image)?)
 }
 
-/// Puts a ballast on a file system so that so much is left.
-pub(crate) fn fill(on: &Path, free: u64) -> anyhow::Result<()> {
-    let ballast = available(on)?.saturating_sub(free);
-    run(Command::new("fallocate")
-        .args(["--length", &ballast.to_string()])
-        .arg(on.join("ballast")))
-}
-
-/// Returns how many bytes are left.
-pub(crate) fn available(on: &Path) -> anyhow::Result<u64> {
-    let output = Command::new("df")
-        .args(["--block-size=1", "--output=avail"])
-        .arg(on)
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let last = text.lines().last().context("df says nothing")?;
-    Ok(last.trim().parse()?)
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     ensure!(
         output.status.success(),

@@ -61,7 +61,7 @@ struct Life {
 /// Cuts the power some times, each time on a new file system.
 fn lives(kind: Kind, options: &str, seed: u64) -> Vec<Life> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let empty = format(DRIVE_BYTES, None).expect("mkfs");
+    let empty = format(DRIVE_BYTES).expect("mkfs");
     let mut machine = Machine::new(empty.clone()).expect("a machine");
     let mut life = |survives| {
         machine.replace(empty.clone()).expect("a new drive");

@@ -69,6 +69,10 @@ pub const BUSY_RETRY_SECS: u32 = 2;
 /// frames, and one Update is enough for all of them.
 pub const LISTING_SETTLES: Duration = Duration::from_millis(500);
 
+/// How long after a Send its server counts as away when it has not answered: a confirmable message is repeated for the
+/// first time after two to three seconds (RFC 7252, section 4.8).
+pub const ANSWER_OVERDUE: Duration = Duration::from_secs(3);
+
 /// The first pause after a Send that a server did not take, doubled at each further one.
 pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
 

@@ -74,6 +74,7 @@ impl Gateway {
         self.with_client(index, now, |client, view| {
             client.handle_timeout(view, now.instant)
         });
+        self.endpoints[index].outbox.handle_timeout(now.instant);
         self.pump(index, now);
     }
 

@@ -141,6 +141,7 @@ impl Outbox {
     fn repeat(&mut self, now: Instant) -> Verdict {
         if let Some(flight) = &mut self.flight {
             flight.is_under_way = false;
+            flight.overdue_at = None;
         }
         self.pause(now);
         Verdict::Again

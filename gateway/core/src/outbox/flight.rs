@@ -1,6 +1,7 @@
 //! The readings of one Send: under way, or to be repeated as they are.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lwm2m_client::client::SendId;
 
@@ -14,6 +15,8 @@ pub(crate) struct Flight {
     pub(crate) id: SendId,
     /// Whether an answer is awaited; otherwise it is to be sent again.
     pub(crate) is_under_way: bool,
+    /// When an answer is overdue; none once that was noted.
+    pub(crate) overdue_at: Option<Instant>,
     /// What is in it.
     pub(crate) items: Vec<Item>,
 }

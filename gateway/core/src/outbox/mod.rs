@@ -260,12 +260,27 @@ impl Outbox {
         self.totals.dropped += self.backlog.handle_gap(class, gap.count, &gap.seqs, kept);
     }
 
-    /// Returns when a pause ends, where there is something to send after it, or when to load again.
+    /// Returns when a pause ends, where there is something to send after it, when an answer is overdue, or when to load
+    /// again.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let is_under_way = self.flight.as_ref().is_some_and(|flight| flight.is_under_way);
         let waits = !is_under_way && (self.waiting() > 0 || self.backlog.count() > 0);
         let pause = self.paused_until.filter(|_| waits);
-        [pause, self.backlog.poll_timeout()].into_iter().flatten().min()
+        let overdue = self.flight.as_ref().and_then(|flight| flight.overdue_at);
+        [pause, overdue, self.backlog.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Notes that a server which has not answered for a while may be away: its answer may still come, but what matters
+    /// does not wait for it in memory.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let overdue = self.flight.as_mut().and_then(|flight| {
+            let is_due = |at: &mut Instant| *at <= now;
+            flight.overdue_at.take_if(is_due)
+        });
+        self.is_failing |= overdue.is_some();
     }
 
     /// Forgets pauses that are over: while the disk is at work nobody is to be woken for them again.
@@ -304,6 +319,7 @@ impl Outbox {
         let flight = Flight {
             id,
             is_under_way: true,
+            overdue_at: now.checked_add(limits::ANSWER_OVERDUE),
             items,
         };
         Some((id, &self.flight.insert(flight).items))

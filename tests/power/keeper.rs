@@ -79,7 +79,7 @@ impl Keeper {
     /// Closes in order.
     pub(crate) fn close(self) -> anyhow::Result<()> {
         match self {
-            Self::Parts { state, now, .. } => state.close(now),
+            Self::Parts { state, now, .. } => state.close(true, now),
             Self::Thread { store, runtime } => {
                 let ended_well = runtime.block_on(store.close());
                 anyhow::ensure!(ended_well, "the thread of the store has panicked");

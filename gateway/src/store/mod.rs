@@ -119,8 +119,13 @@ pub struct Store {
 #[derive(Debug)]
 enum Order {
     Buffer(Request),
-    Save { origin: Origin, request: SaveRequest },
+    Save {
+        origin: Origin,
+        request: SaveRequest,
+    },
     Restart(Options),
+    /// What comes is the end, and whoever asked has saved all that there was.
+    Close,
 }
 
 impl Store {
@@ -190,6 +195,7 @@ impl Store {
 
     /// Closes what is kept, when everything asked for is done. Says whether the thread ended well.
     pub async fn close(mut self) -> bool {
+        self.order(Order::Close);
         while !self.waiting.is_empty() && self.next().await.is_some() {}
         drop(self.orders);
         while self.answers.recv().await.is_some() {}

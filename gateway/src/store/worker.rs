@@ -27,6 +27,8 @@ pub(super) struct Worker {
     buffer: Buffer,
     /// Why the last commit failed, where it did.
     commit_failure: Option<DiskError>,
+    /// Whether the end that comes is an orderly one.
+    is_orderly: bool,
     health: HealthWatch,
 }
 
@@ -53,6 +55,7 @@ impl Worker {
             state,
             buffer,
             commit_failure: None,
+            is_orderly: false,
             health,
         };
         worker.tell_health();
@@ -76,7 +79,7 @@ impl Worker {
             self.handle_timeout(answer);
             self.tell_health();
         }
-        self.state.close(Instant::now());
+        self.state.close(self.is_orderly, Instant::now());
     }
 
     fn handle(&mut self, order: Order, answer: impl Fn(Answer)) {
@@ -94,6 +97,7 @@ impl Worker {
                 let id = request.id;
                 answer(Answer::Saved { origin, id, result });
             }
+            Order::Close => self.is_orderly = true,
             Order::Restart(options) => {
                 self.options = options;
                 answer(Answer::Kept(Box::new(self.restart())));

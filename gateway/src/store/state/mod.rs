@@ -176,9 +176,10 @@ impl State {
         self.failure.as_deref()
     }
 
-    /// Closes the state in order: a gateway that has saved all that it had goes on with it as it is.
-    pub fn close(mut self, now: Instant) {
-        if self.may_be_old
+    /// Closes the state. In an orderly end the gateway has saved all that it had, and goes on with that as it is.
+    pub fn close(mut self, is_orderly: bool, now: Instant) {
+        if is_orderly
+            && self.may_be_old
             && let Some(database) = &self.database
             && let Err(failure) = database.write(std::iter::empty(), self.version, false)
         {

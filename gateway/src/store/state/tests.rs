@@ -100,7 +100,7 @@ fn what_is_saved_outlives_a_kill_and_a_stop() {
     let state = site.open();
     assert_eq!(state.saved(), saved(&[("b", "2"), ("c", "")], false));
     assert_eq!(state.failure(), None);
-    state.close(site.now);
+    state.close(true, site.now);
     assert_eq!(site.open().saved(), saved(&[("b", "2"), ("c", "")], false));
 }
 
@@ -110,6 +110,7 @@ fn a_destroyed_database_is_made_anew_from_the_copy_which_may_be_old_until_an_ord
     site.fill();
     site.destroy_database();
     assert_eq!(site.open().saved(), saved(&[("a", "1")], true));
+    site.open().close(false, site.now);
     let mut state = site.open();
     assert_eq!(
         state.saved(),
@@ -117,7 +118,7 @@ fn a_destroyed_database_is_made_anew_from_the_copy_which_may_be_old_until_an_ord
         "killed before it was stopped"
     );
     state.apply(&[set("a", "9")], site.now).unwrap();
-    state.close(site.now);
+    state.close(true, site.now);
     assert_eq!(site.open().saved(), saved(&[("a", "9")], false));
     assert!(site.path().join("state.bad-1").exists());
 }
@@ -145,7 +146,7 @@ fn a_database_that_is_gone_or_older_than_the_copy_gives_way_to_it() {
     copy_folder(&now, &old);
     let mut state = site.open();
     state.apply(&[set("a", "2")], site.now).unwrap();
-    state.close(site.now);
+    state.close(true, site.now);
     for is_gone in [false, true] {
         fs::remove_dir_all(&now).unwrap();
         if !is_gone {
@@ -248,7 +249,7 @@ fn a_copy_is_made_when_something_has_changed_and_not_more_often_than_every_few_m
     state.handle_timeout(site.now + FIRST_COPY + 2 * COPY);
     assert!(!site.path().join("snapshot").exists(), "nothing has changed");
     state.apply(&[set("a", "3")], site.now).unwrap();
-    state.close(site.now);
+    state.close(true, site.now);
     assert_eq!(version(), Some(4));
 }
 
@@ -257,5 +258,5 @@ fn space_is_kept_beside_the_state() {
     let site = Site::new();
     let state = site.open();
     assert!(site.path().join("reserve").exists());
-    state.close(site.now);
+    state.close(true, site.now);
 }

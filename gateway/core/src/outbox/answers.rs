@@ -100,13 +100,12 @@ impl Outbox {
         for (class, readings) in stored {
             let seqs: Vec<u64> = readings.keys().copied().collect();
             let last = readings.into_values().next_back().flatten();
-            let (alarms, others) = (&self.alarms, &self.others);
+            let (alarms, others, flight) = (&self.alarms, &self.others, self.flight.as_ref());
+            // What is under way may come back, wherever it is from.
             let waits = |between: Range<u64>| {
-                alarms
-                    .range(between.clone())
-                    .chain(others.range(between))
-                    .next()
-                    .is_some()
+                alarms.range(between.clone()).next().is_some()
+                    || others.range(between.clone()).next().is_some()
+                    || flight.is_some_and(|flight| flight.is_within(&between))
             };
             for range in self.backlog.settle(class, &seqs, last, waits) {
                 ledger.settlements.insert(ledger.endpoint, class, range, now);

@@ -114,7 +114,7 @@ impl Backlog {
     }
 
     /// Notes that readings of a class, rising, are owed no more; returns the ranges to say so with. They also span
-    /// what lies between them where nothing there is owed, which `waits` says of the memory.
+    /// what lies between them where nothing there is owed, which `waits` says of the memory and of what is under way.
     pub(crate) fn settle(
         &mut self,
         class: PointClass,

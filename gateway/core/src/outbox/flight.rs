@@ -1,5 +1,6 @@
 //! The readings of one Send: under way, or to be repeated as they are.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,5 +53,10 @@ impl Flight {
     /// Says whether a reading is in it.
     pub(crate) fn contains(&self, seq: u64) -> bool {
         self.items.iter().any(|item| item.reading.seq == seq)
+    }
+
+    /// Says whether a reading in it has a number of this range.
+    pub(crate) fn is_within(&self, seqs: &Range<u64>) -> bool {
+        self.items.iter().any(|item| seqs.contains(&item.reading.seq))
     }
 }

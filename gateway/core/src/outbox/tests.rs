@@ -1,5 +1,7 @@
 //! The queue of one endpoint, without a gateway round it.
 
+mod gaps;
+
 use std::time::Duration;
 
 use lwm2m_client::Value;
@@ -71,6 +73,17 @@ impl Bench {
             endpoint: 0,
         };
         self.outbox.handle_finished(id, outcome, &mut ledger, at(secs))
+    }
+
+    /// Sets aside what is loaded and does not fit; says how much that is.
+    fn set_aside(&mut self, fits: impl Fn(&Reading) -> bool) -> usize {
+        let mut ledger = Ledger {
+            memory: &mut self.memory,
+            settlements: &mut self.settlements,
+            account: 0,
+            endpoint: 0,
+        };
+        self.outbox.set_aside(fits, &mut ledger, at(0))
     }
 
     /// Makes everything in memory durable.

@@ -83,21 +83,21 @@ impl Outbox {
         }
     }
 
-    /// Notes that readings are owed no more, and tells the disk where it knows of them.
+    /// Notes that readings are owed no more, and tells the disk where it may know of them.
     pub(super) fn settle(&mut self, items: &[Item], ledger: &mut Ledger<'_>, now: Instant) {
-        let mut stored: BTreeMap<PointClass, BTreeMap<u64, Option<Timestamp>>> = BTreeMap::new();
+        let mut stored: BTreeMap<PointClass, (BTreeMap<u64, Option<Timestamp>>, u64)> = BTreeMap::new();
         for item in items {
             let seq = item.reading.seq;
             match item.origin {
                 Origin::Memory => ledger.settle_in_memory(seq, now),
-                Origin::Disk => {
-                    let of_class = stored.entry(item.class).or_default();
+                Origin::Disk | Origin::Gone => {
+                    let (of_class, counted) = stored.entry(item.class).or_default();
                     of_class.insert(seq, item.reading.wall());
+                    *counted += u64::from(item.origin == Origin::Disk);
                 }
-                Origin::Gone => {}
             }
         }
-        for (class, readings) in stored {
+        for (class, (readings, counted)) in stored {
             let seqs: Vec<u64> = readings.keys().copied().collect();
             let last = readings.into_values().next_back().flatten();
             let (alarms, others, flight) = (&self.alarms, &self.others, self.flight.as_ref());
@@ -107,7 +107,7 @@ impl Outbox {
                     || others.range(between.clone()).next().is_some()
                     || flight.is_some_and(|flight| flight.is_within(&between))
             };
-            for range in self.backlog.settle(class, &seqs, last, waits) {
+            for range in self.backlog.settle(class, (&seqs, counted), last, waits) {
                 ledger.settlements.insert(ledger.endpoint, class, range, now);
             }
         }

@@ -115,15 +115,16 @@ impl Backlog {
 
     /// Notes that readings of a class, rising, are owed no more; returns the ranges to say so with. They also span
     /// what lies between them where nothing there is owed, which `waits` says of the memory and of what is under way.
+    /// `counted` of them were thought to be on disk.
     pub(crate) fn settle(
         &mut self,
         class: PointClass,
-        seqs: &[u64],
+        (seqs, counted): (&[u64], u64),
         last: Option<Timestamp>,
         waits: impl Fn(Range<u64>) -> bool,
     ) -> Vec<RangeInclusive<u64>> {
         let stock = self.stocks.entry(class).or_default();
-        stock.count = stock.count.saturating_sub(seqs.len() as u64);
+        stock.count = stock.count.saturating_sub(counted);
         stock.oldest = last.or(stock.oldest);
         let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
         let mut before = stock.floor;
@@ -228,7 +229,8 @@ impl Backlog {
     }
 
     /// Notes that the disk had to let go of readings, of which `kept` are on their way to the server and may still
-    /// arrive. Returns how many are lost.
+    /// arrive. Others between the first and the last of them may still be there: what is loaded of that is loaded
+    /// again. Returns how many are lost.
     pub(crate) fn handle_gap(
         &mut self,
         class: PointClass,
@@ -238,11 +240,20 @@ impl Backlog {
     ) -> u64 {
         let stock = self.stocks.entry(class).or_default();
         stock.loaded.retain(|seq, _| !seqs.contains(seq));
+        if *seqs.start() < stock.next {
+            stock.next = *seqs.start();
+            stock.has_more = true;
+        }
         // What is on its way is owed by nobody but the memory.
         stock.count = stock.count.saturating_sub(kept);
         let lost = count.saturating_sub(kept).min(stock.count);
         stock.count -= lost;
         lost
+    }
+
+    /// Counts readings again of which it was thought that the disk had let go of them.
+    pub(crate) fn found(&mut self, class: PointClass, count: u64) {
+        self.stocks.entry(class).or_default().count += count;
     }
 
     fn next_load(&self) -> Option<Load> {

@@ -40,7 +40,7 @@ pub(crate) enum Origin {
     Memory,
     /// On disk.
     Disk,
-    /// Nowhere else: the disk had to let go of it.
+    /// Maybe nowhere else: the disk had to let go of it or of its neighbors.
     Gone,
 }
 

@@ -237,6 +237,7 @@ impl Outbox {
         loaded: Vec<crate::buffer::Loaded>,
         is_settled: impl Fn(u64) -> bool,
     ) {
+        self.find_gone(load.class, &loaded);
         let items = self.flight.iter().flat_map(|flight| &flight.items);
         let in_flight = items
             .filter(|item| item.class == load.class && item.origin == Origin::Disk)
@@ -247,7 +248,22 @@ impl Outbox {
         self.totals.dropped = self.totals.dropped.saturating_add_signed(missing);
     }
 
-    /// Takes what the disk had to let go of.
+    /// Notes which of the readings under way the disk has after all: a gap spans more than what is lost.
+    fn find_gone(&mut self, class: PointClass, loaded: &[crate::buffer::Loaded]) {
+        let mut found = 0;
+        for item in self.flight.iter_mut().flat_map(|flight| &mut flight.items) {
+            let is_suspect = item.origin == Origin::Gone && item.class == class;
+            let is_there = |seq| loaded.binary_search_by_key(&seq, |loaded| loaded.seq).is_ok();
+            if is_suspect && is_there(item.reading.seq) {
+                item.origin = Origin::Disk;
+                found += 1;
+            }
+        }
+        self.backlog.found(class, found);
+    }
+
+    /// Takes what the disk had to let go of. What is under way and within the gap counts as lost until a load shows
+    /// that the disk has it.
     pub(crate) fn handle_gap(&mut self, gap: &Gap) {
         let (class, mut kept) = (gap.debt.stream.class, 0);
         for item in self.flight.iter_mut().flat_map(|flight| &mut flight.items) {

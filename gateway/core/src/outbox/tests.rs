@@ -97,9 +97,14 @@ impl Bench {
 
     /// Loads what is wanted of these numbers, whose values they are.
     fn load(&mut self, on_disk: std::ops::Range<u64>) -> Option<Load> {
+        self.load_where(on_disk, |_| true)
+    }
+
+    /// Does the same on a disk that has not all of them.
+    fn load_where(&mut self, on_disk: std::ops::Range<u64>, is_there: fn(u64) -> bool) -> Option<Load> {
         let load = self.outbox.backlog.take_load()?;
         let loaded = on_disk
-            .filter(|seq| *seq >= load.from)
+            .filter(|seq| *seq >= load.from && is_there(*seq))
             .take(limits::READINGS_PER_LOAD);
         let settlements = &self.settlements;
         self.outbox

@@ -186,7 +186,7 @@ impl<'s> Kept<'s> {
             }
             let mut seqs: Vec<u64> = self.load(&debt, 0)?.iter().map(|loaded| loaded.seq).collect();
             if self.rng.random_range(0..4) == 0 {
-                seqs.retain(|_| self.rng.random());
+                self.leave_holes(&mut seqs);
             }
             if !seqs.is_empty() {
                 settled.push(Settled {
@@ -196,6 +196,15 @@ impl<'s> Kept<'s> {
             }
         }
         Ok(settled)
+    }
+
+    /// Leaves some numbers out: fewer holes than the buffer remembers the readings between.
+    fn leave_holes(&mut self, seqs: &mut Vec<u64>) {
+        for _ in 0..3 {
+            let from = self.rng.random_range(0..=seqs.len());
+            let to = (from + self.rng.random_range(1..10)).min(seqs.len());
+            seqs.drain(from..to);
+        }
     }
 
     fn load(&mut self, debt: &Debt, from: u64) -> anyhow::Result<Vec<Loaded>> {

@@ -6,11 +6,14 @@ mod a_bad_network_only_takes_time;
 mod a_clock_is_set_late_or_jumps;
 mod a_faulty_serial_port;
 mod a_meter_poll_becomes_readings;
+mod a_restart_goes_on;
 mod a_silent_unit_costs_its_own_share_only;
 mod a_write_switches_a_relay;
 mod each_model_has_its_versions_and_units;
 mod hostile_datagrams_change_nothing;
+mod readings_survive_power_cuts;
 mod spoilt_replies_never_become_values;
 mod the_server_forgets_or_falls_silent;
 
 mod meter;
+mod power;

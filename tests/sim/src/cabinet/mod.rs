@@ -164,9 +164,9 @@ impl Cabinet {
         }
     }
 
-    /// Returns what the buffer did since the gateway was started, while it is on.
-    pub fn buffer_statistics(&self) -> Option<Statistics> {
-        self.store.as_ref()?.statistics()
+    /// Returns what the buffer did in each start of the gateway, the present one last.
+    pub fn buffer_statistics(&self) -> Vec<Statistics> {
+        self.store.as_ref().map(Store::statistics).unwrap_or_default()
     }
 
     /// Returns the line, to look at it.
@@ -177,6 +177,11 @@ impl Cabinet {
     /// Returns the line, to change its faults and registers.
     pub const fn line_mut(&mut self) -> &mut Line {
         &mut self.line
+    }
+
+    /// Returns the network, to look at it.
+    pub const fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Returns the network, to change its conditions.

@@ -104,7 +104,11 @@ impl Cabinet {
             process.gateway.begin_stop(now);
         }
         self.settle();
-        let ended = self.run_until(within, |cabinet| cabinet.gateway().is_stopped());
+        let has_ended = |cabinet: &Self| {
+            let process = cabinet.process.as_ref();
+            process.is_none_or(|process| process.gateway.is_stopped())
+        };
+        let ended = self.run_until(within, has_ended) && self.is_on();
         self.go_down(Down::Kill);
         ended
     }

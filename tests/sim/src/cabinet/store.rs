@@ -72,6 +72,8 @@ pub(super) struct Store {
     pub(super) state: SimulatedState,
     plan: StorePlan,
     log: Option<Log<SimulatedDisk>>,
+    /// What the buffer did in the earlier starts.
+    past: Vec<Statistics>,
     jobs: VecDeque<Job>,
     answers: VecDeque<(Instant, Answer)>,
     free_at: Option<Instant>,
@@ -85,6 +87,7 @@ impl Store {
             state: SimulatedState::new(seed.wrapping_add(2)),
             plan,
             log: None,
+            past: Vec::new(),
             jobs: VecDeque::new(),
             answers: VecDeque::new(),
             free_at: None,
@@ -101,9 +104,10 @@ impl Store {
         Ok((self.state.load(), contents))
     }
 
-    /// Returns what the buffer has done since the start.
-    pub(super) fn statistics(&self) -> Option<Statistics> {
-        self.log.as_ref().map(Log::statistics)
+    /// Returns what the buffer did in each start of the gateway.
+    pub(super) fn statistics(&self) -> Vec<Statistics> {
+        let present = self.log.as_ref().map(Log::statistics);
+        self.past.iter().copied().chain(present).collect()
     }
 
     /// Returns how much space the disk was planned with.
@@ -168,7 +172,7 @@ impl Store {
         self.jobs.clear();
         self.answers.clear();
         self.free_at = None;
-        self.log = None;
+        self.past.extend(self.log.take().map(|log| log.statistics()));
         match cut {
             Some(cut) => self.disk.cut_power(cut),
             None => self.disk.power_on(),

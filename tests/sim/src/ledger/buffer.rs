@@ -13,6 +13,8 @@ pub(super) struct ExpectedBuffer {
     owed: Owed,
     next_seq: u64,
     boot: u32,
+    /// Whether anything was written since the last start.
+    has_written: bool,
 }
 
 /// What a commit changed.
@@ -20,6 +22,29 @@ pub(super) struct ExpectedBuffer {
 pub(super) struct Changed {
     pub(super) stored: Vec<Record>,
     pub(super) settled: Vec<Record>,
+}
+
+/// Commits of which nobody knows whether they are durable.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    /// Those that failed since the last one that did not.
+    pub(super) failed: Vec<Commit>,
+    /// The one that the store was at work on when the gateway went down.
+    pub(super) unanswered: Option<Commit>,
+}
+
+impl Doubt {
+    /// Returns what may be there, the least first.
+    fn possible(&self) -> Vec<Vec<&Commit>> {
+        let mut possible: Vec<Vec<&Commit>> = vec![Vec::new()];
+        possible.extend(self.failed.iter().map(|commit| vec![commit]));
+        let mut with_last = possible.clone();
+        for commits in &mut with_last {
+            commits.extend(&self.unanswered);
+        }
+        possible.extend(with_last);
+        possible
+    }
 }
 
 impl ExpectedBuffer {
@@ -47,6 +72,7 @@ impl ExpectedBuffer {
             }
         }
         self.next_seq = self.next_seq.max(commit.next_seq);
+        self.has_written |= !changed.stored.is_empty();
         changed
     }
 
@@ -93,36 +119,64 @@ impl ExpectedBuffer {
         ))
     }
 
-    /// Takes what a start has found, and compares it with what must be there: of a commit that was never answered all
-    /// or nothing. Says whether that one is there.
+    /// Takes what a start has found, and compares it with what must be there. Of each of the commits in `doubt`, which
+    /// failed or were never answered, all or nothing may be there; and if the last one was never answered, the oldest
+    /// readings of a debt may have gone for it without a word. Returns the commits that are there, and the readings
+    /// that have gone.
     ///
     /// # Errors
     /// When it differs.
     pub(super) fn open(
         &mut self,
         contents: &Contents,
-        unanswered: Option<&Commit>,
-    ) -> Result<Option<Changed>, String> {
-        let found = found(&contents.debts);
-        if contents.next_seq < self.next_seq || contents.boot <= self.boot {
+        doubt: &Doubt,
+    ) -> Result<(Changed, Vec<Record>), String> {
+        // The number of a start that wrote nothing may be given again: nothing refers to it.
+        if contents.next_seq < self.next_seq || contents.boot < self.boot + u32::from(self.has_written) {
             return Err(format!(
                 "start {} goes on with number {} after start {} with number {}",
                 contents.boot, contents.next_seq, self.boot, self.next_seq
             ));
         }
-        self.boot = contents.boot;
-        if found == self.summary() {
-            return Ok(None);
+        (self.boot, self.has_written) = (contents.boot, false);
+        let found = found(&contents.debts);
+        let before = self.owed.clone();
+        for commits in doubt.possible() {
+            self.owed.clone_from(&before);
+            let mut all = Changed::default();
+            for changed in commits.iter().map(|commit| self.commit(commit)) {
+                all.stored.extend(changed.stored);
+                all.settled.extend(changed.settled);
+            }
+            self.has_written = false;
+            if found == self.summary() {
+                return Ok((all, Vec::new()));
+            }
+            let has_last = doubt.unanswered.is_some() && commits.last().copied() == doubt.unanswered.as_ref();
+            if has_last && let Some(gone) = self.let_go(&found) {
+                return Ok((all, gone));
+            }
         }
-        let without = format!("{:?}", self.summary());
-        let changed = unanswered.map(|commit| self.commit(commit));
-        if found == self.summary() {
-            return Ok(changed);
+        self.owed = before;
+        let expected = self.summary();
+        let differs = |debt: &&&Debt| found.get(**debt) != expected.get(**debt);
+        let debts = found.keys().chain(expected.keys()).filter(differs);
+        let debts: Vec<String> = debts
+            .map(|debt| format!("{debt:?}: {:?} where {:?}", found.get(debt), expected.get(debt)))
+            .collect();
+        Err(format!("other readings than expected were durable: {debts:?}"))
+    }
+
+    /// Lets the oldest readings of debts go where fewer are found; none where that does not make it equal.
+    fn let_go(&mut self, found: &BTreeMap<&Debt, (u64, u64)>) -> Option<Vec<Record>> {
+        let mut gone = Vec::new();
+        for (debt, owed) in &mut self.owed {
+            let left = found.get(debt).map_or(0, |(count, _)| *count);
+            while owed.len() as u64 > left {
+                gone.extend(owed.pop_first().map(|(_, record)| record));
+            }
         }
-        Err(format!(
-            "the buffer holds {found:?} where {without} was durable, and {:?} with the last commit",
-            self.summary()
-        ))
+        (*found == self.summary()).then_some(gone)
     }
 
     /// How many, and the first number, of each debt.

@@ -21,7 +21,7 @@ use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_core::EndpointId;
 use ucifi_core::buffer::{Commit, Contents, Gap, Record, Reply, Request};
 
-use buffer::{Changed, ExpectedBuffer};
+use buffer::{Changed, Doubt, ExpectedBuffer};
 
 use crate::limits;
 use crate::server::ReceivedValue;
@@ -45,6 +45,8 @@ pub struct Totals {
     pub lost: u64,
     /// Those that had to go and were told of.
     pub gone: u64,
+    /// Records that had to go in the middle of a power cut, so that nobody could be told.
+    pub untold: u64,
     /// Those that were made durable.
     pub stored: u64,
     /// Those that arrived after they had been read from disk by a later start.
@@ -92,12 +94,13 @@ pub struct Ledger {
     /// When the gateway was told that a message had arrived.
     acknowledged: BTreeMap<MessageName, Duration>,
     buffer: ExpectedBuffer,
-    unanswered: Option<Commit>,
+    doubt: Doubt,
     /// When the gateway went down.
     downs: Vec<Duration>,
     /// From when on the disk was well.
     well_since: Option<Duration>,
     repeated: u64,
+    untold: u64,
     faults: Vec<String>,
 }
 
@@ -107,10 +110,11 @@ impl Ledger {
             readings: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             buffer: ExpectedBuffer::default(),
-            unanswered: None,
+            doubt: Doubt::default(),
             downs: Vec::new(),
             well_since: Some(Duration::ZERO),
             repeated: 0,
+            untold: 0,
             faults: Vec::new(),
         }
     }
@@ -134,6 +138,7 @@ impl Ledger {
             repeated: self.repeated,
             lost: count(&|reading| !arrived(reading) && reading.lost_at.is_some()),
             gone: count(&|reading| !arrived(reading) && reading.is_gone),
+            untold: self.untold,
             stored: count(&|reading| reading.was_stored),
             arrived_after_restart: count(&late),
         }
@@ -182,8 +187,12 @@ impl Ledger {
         for reply in replies {
             match (request, reply) {
                 (Request::Commit(commit), Reply::Committed { result: Ok(()), .. }) => {
+                    self.doubt.failed.clear();
                     let changed = self.buffer.commit(commit);
                     self.change(&changed);
+                }
+                (Request::Commit(commit), Reply::Committed { result: Err(_), .. }) => {
+                    self.doubt.failed.push(commit.clone());
                 }
                 (
                     Request::Load { debt, from, limit },
@@ -206,7 +215,7 @@ impl Ledger {
 
     /// Takes the commit that the store was at work on when the gateway went down.
     pub(crate) fn interrupt(&mut self, commit: &Commit) {
-        self.unanswered = Some(commit.clone());
+        self.doubt.unanswered = Some(commit.clone());
     }
 
     /// Says whether the disk does what it should from now on.
@@ -217,9 +226,8 @@ impl Ledger {
     /// Takes that the gateway went down; what was in its memory longer than `young` should have been durable.
     pub(crate) fn go_down(&mut self, at: Duration, young: Duration) {
         self.downs.push(at);
-        let unanswered: Vec<u64> = self
-            .unanswered
-            .iter()
+        let doubtful = self.doubt.unanswered.iter().chain(&self.doubt.failed);
+        let unanswered: Vec<u64> = doubtful
             .flat_map(|commit| &commit.batches)
             .flat_map(|batch| batch.records.iter().filter_map(number_of))
             .collect();
@@ -244,16 +252,17 @@ impl Ledger {
     /// Takes what a start has found.
     pub(crate) fn open(&mut self, contents: &Contents) {
         contents.gaps.iter().for_each(|gap| self.take_gap(gap));
-        let unanswered = self.unanswered.take();
-        match self.buffer.open(contents, unanswered.as_ref()) {
-            Ok(changed) => {
-                let changed = changed.unwrap_or_default();
+        let doubt = std::mem::take(&mut self.doubt);
+        match self.buffer.open(contents, &doubt) {
+            Ok((changed, gone)) => {
                 for number in changed.stored.iter().filter_map(number_of) {
                     if let Some(reading) = self.readings.get_mut(&number) {
                         reading.lost_at = None;
                     }
                 }
                 self.change(&changed);
+                self.untold += gone.len() as u64;
+                self.let_go(&gone);
             }
             Err(fault) => self.fault(fault),
         }
@@ -292,7 +301,7 @@ impl Ledger {
         if !endpoint.ends_with(&*reading.device) || value.path != reading.path {
             return Some(format!("is another's: {reading:?}"));
         }
-        if !reading.allows(value.time) {
+        if !reading.allows(value.time, carrier) {
             return Some(format!("has another time: {reading:?}"));
         }
         let last = reading.arrivals.last()?;
@@ -327,14 +336,16 @@ impl Ledger {
 
     fn take_gap(&mut self, gap: &Gap) {
         match self.buffer.take_gap(gap) {
-            Ok(gone) => {
-                for number in gone.iter().filter_map(number_of) {
-                    if let Some(reading) = self.readings.get_mut(&number) {
-                        reading.is_gone = true;
-                    }
-                }
-            }
+            Ok(gone) => self.let_go(&gone),
             Err(fault) => self.fault(fault),
+        }
+    }
+
+    fn let_go(&mut self, gone: &[Record]) {
+        for number in gone.iter().filter_map(number_of) {
+            if let Some(reading) = self.readings.get_mut(&number) {
+                reading.is_gone = true;
+            }
         }
     }
 }
@@ -349,17 +360,19 @@ pub(crate) struct Given {
 }
 
 impl Reading {
-    /// Says whether it may be told with this time.
-    fn allows(&self, time: Option<Timestamp>) -> bool {
+    /// Says whether it may be told with this time. Without a clock the time is how long ago it was; of an earlier
+    /// start that never had one, no more is known than what came before and after it.
+    fn allows(&self, time: Option<Timestamp>, carrier: Carrier) -> bool {
         let Some(time) = time else { return false };
         let late_ms = |from: Timestamp| time.unix_ms() - from.unix_ms();
-        match self.wall {
-            Some(wall) => late_ms(wall).abs() <= ROUNDING_MS,
-            None => {
-                let most = i64::try_from(UNDER_WAY.as_millis()).expect("a few minutes");
-                (-ROUNDING_MS..=most).contains(&late_ms(self.true_wall))
-            }
-        }
+        let since_given = carrier.sent.saturating_sub(self.given) + UNDER_WAY;
+        let (low, high) = match self.wall {
+            Some(wall) => return late_ms(wall).abs() <= ROUNDING_MS,
+            None if carrier.message.start == self.start => (Duration::ZERO, UNDER_WAY),
+            None => (self.given, since_given),
+        };
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).expect("no run takes so long");
+        (-ms(low) - ROUNDING_MS..=ms(high)).contains(&late_ms(self.true_wall))
     }
 }
 

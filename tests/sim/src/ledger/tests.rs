@@ -220,7 +220,7 @@ fn what_was_durable_must_be_there_after_a_restart_and_arrive() {
     let mut ledger = books();
     durable(&mut ledger, &[1, 2, 3], &[]);
     ledger.open(&contents(2, 2));
-    has_fault(&ledger, "was durable");
+    has_fault(&ledger, "durable");
 }
 
 #[test]

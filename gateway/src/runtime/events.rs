@@ -81,7 +81,10 @@ pub(super) fn log(event: &Event, names: &Names) {
             };
             error!(server, endpoint, count, reason, "readings dropped");
         }
-        Event::StateFailed { reason } => error!(reason, "state not saved, trying again"),
+        Event::StateFailed { reason } => error!(
+            reason,
+            "state not saved, trying again: while this lasts, message ids may be used again after a crash"
+        ),
         Event::StateWorks => info!("state saved again"),
         Event::State(event) => log_state(event),
     }

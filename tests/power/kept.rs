@@ -108,13 +108,19 @@ impl<'s> Kept<'s> {
         };
         let changes = names.iter().map(change).collect();
         (self.say)(Said::Saves { id, names });
-        (self.say)(match self.keeper.save(SaveRequest { id, changes }) {
-            Ok(()) => Said::Saved { id },
-            Err(error) => Said::SavedNot {
+        (self.say)(
+            match self.keeper.save(SaveRequest {
                 id,
-                reason: error.to_string(),
+                changes,
+                is_current: false,
+            }) {
+                Ok(()) => Said::Saved { id },
+                Err(error) => Said::SavedNot {
+                    id,
+                    reason: error.to_string(),
+                },
             },
-        });
+        );
     }
 
     /// Closes in order.

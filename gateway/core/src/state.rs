@@ -57,4 +57,6 @@ pub struct SaveRequest {
     pub id: u64,
     /// The changes.
     pub changes: Vec<Change>,
+    /// Whether with them everything is saved that must not be used twice: [`Saved::may_be_old`] ends with that.
+    pub is_current: bool,
 }

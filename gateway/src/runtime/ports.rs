@@ -93,7 +93,11 @@ impl Ports {
         self.next_request += 1;
         let (endpoints, changes) = std::mem::take(&mut self.changes).into_iter().unzip();
         self.under_way.insert(id, endpoints);
-        Some(SaveRequest { id, changes })
+        Some(SaveRequest {
+            id,
+            changes,
+            is_current: false,
+        })
     }
 
     /// Takes what became of a request; returns who may send from here on. A disk that fails silences nobody.

@@ -53,6 +53,7 @@ fn save(id: u64, name: &str, value: &str) -> SaveRequest {
     SaveRequest {
         id,
         changes: vec![change],
+        is_current: false,
     }
 }
 

@@ -93,7 +93,7 @@ impl Worker {
                 }
             }
             Order::Save { origin, request } => {
-                let result = self.state.apply(&request.changes, Instant::now());
+                let result = self.state.save(&request, Instant::now());
                 let id = request.id;
                 answer(Answer::Saved { origin, id, result });
             }

@@ -79,7 +79,7 @@ impl SimulatedState {
         }
         self.make(&request.changes);
         self.counters.saves += 1;
-        self.may_be_old = false;
+        self.may_be_old &= !request.is_current;
         Ok(())
     }
 
@@ -145,6 +145,7 @@ mod tests {
         SaveRequest {
             id: 1,
             changes: changes.iter().map(change).collect(),
+            is_current: true,
         }
     }
 

@@ -223,7 +223,12 @@ impl Gateway {
             clients,
             is_late: false,
         });
-        self.outputs.push_back(Output::Save(SaveRequest { id, changes }));
+        let is_current = saving.is_current();
+        self.outputs.push_back(Output::Save(SaveRequest {
+            id,
+            changes,
+            is_current,
+        }));
         let due = now.instant.checked_add(limits::SAVE_ANSWER);
         self.timers.set(Timer::Save, due);
     }
@@ -320,6 +325,12 @@ impl Saving {
     /// Notes what is to be saved with the next request.
     pub(super) fn note(&mut self, subject: Subject) {
         self.due.insert(subject);
+    }
+
+    /// Says whether nothing is due that must not be used twice.
+    fn is_current(&self) -> bool {
+        let first = self.due.first();
+        first.is_none_or(|subject| *subject >= Subject::Endpoint(0))
     }
 
     /// Takes the next subject; the last word is said alone, when it may be.

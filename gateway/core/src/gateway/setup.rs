@@ -72,9 +72,10 @@ impl Gateway {
         let named = endpoint_names(&config, &restored.endpoints, &|owner| owes(owner, &contents))?;
         restored.forget_names(&named.bereft);
         let mut devices = devices(&config, &table)?;
-        // What servers were told is known only where nothing came after it was written down.
+        // What servers were told is known only where nothing came after it was written down: the last word is taken
+        // back before anything is said to them. The number of the run catches what a failing disk did not take back.
         let before = contents.boot.checked_sub(1);
-        let is_told = restored.stopped.is_some() && restored.stopped == before;
+        let is_told = restored.stopped.is_some() && restored.stopped == before && !restored.may_be_old;
         for (device, name) in devices.iter_mut().zip(&named.names) {
             device.endpoint = Arc::clone(name);
             let values = restored.values.remove(&device.owner).unwrap_or_default();
@@ -166,6 +167,8 @@ impl Gateway {
     fn begin_saving(&mut self, restored: Restored, clients: Clients, named: Named) {
         let Some(saving) = &mut self.saving else { return };
         self.commands.reserve();
+        // It comes before the message ids with which clients may speak.
+        saving.note(Subject::Forget(Name::Stopped.to_string()));
         saving.note(Subject::Commands);
         for index in 0..self.endpoints.len() {
             saving.note(Subject::Client(index));

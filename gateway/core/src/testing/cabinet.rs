@@ -109,7 +109,13 @@ impl TestCabinet {
         self.try_restart(config).unwrap();
     }
 
-    /// Does the same, and says why it is not possible.
+    /// Does the same on a disk that did not take the number of the present start: the next one has it again.
+    pub(crate) fn restart_uncounted(&mut self, config: Config) {
+        self.boot -= 1;
+        self.restart(config);
+    }
+
+    /// Restarts, and says why it is not possible.
     pub(crate) fn try_restart(&mut self, config: Config) -> Result<(), ConfigError> {
         self.boot += 1;
         self.store.waiting.clear();

@@ -70,6 +70,7 @@ impl StateStore {
     }
 
     fn keep(&mut self, request: SaveRequest) -> Result<(), String> {
+        self.saved.may_be_old &= !request.is_current;
         for change in request.changes {
             match change.value {
                 Some(value) => self.saved.values.insert(change.name, value),

@@ -10,7 +10,7 @@
 //!  reserve        space that is given up first when the disk is full
 //! ```
 //! A database that is damaged, or older than the copy, is made anew from the copy; then the values *may be old* until
-//! the gateway has been stopped in order once.
+//! the gateway has saved numbers that lie far ahead of them, or has been stopped in order once.
 
 mod database;
 mod reserve;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
-use ucifi_core::state::{Change, MAX_VALUE_BYTES, Saved};
+use ucifi_core::state::{Change, MAX_VALUE_BYTES, SaveRequest, Saved};
 
 use self::database::{Content, Database, Failure};
 use self::snapshot::Snapshot;
@@ -119,7 +119,21 @@ impl State {
     /// # Errors
     /// Why they are not; then they are made durable later, unless a value or the whole is too large.
     pub fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), String> {
+        self.change(changes, false, now)
+    }
+
+    /// Makes what a gateway asks for durable. Where it has counted on from far ahead, what is here is not old any
+    /// more: nobody has to do so again after a crash.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    pub fn save(&mut self, request: &SaveRequest, now: Instant) -> Result<(), String> {
+        self.change(&request.changes, request.is_current, now)
+    }
+
+    fn change(&mut self, changes: &[Change], is_current: bool, now: Instant) -> Result<(), String> {
         self.check(changes)?;
+        self.may_be_old &= !is_current;
         for change in changes {
             match &change.value {
                 Some(value) => self.values.insert(change.name.clone(), value.clone()),
@@ -226,20 +240,31 @@ impl State {
                 return Err(format!("{name:?} is no name of a value"));
             }
         }
-        let size = |values: &mut dyn Iterator<Item = (&String, usize)>| -> usize {
-            values.map(|(name, len)| name.len() + len).sum()
-        };
-        let held = size(&mut self.values.iter().map(|(name, value)| (name, value.len())));
-        let added = changes
-            .iter()
-            .map(|c| (&c.name, c.value.as_ref().map_or(0, Vec::len)));
-        let all = held + size(&mut { added });
-        if all > STATE_BYTES {
+        let (before, after) = self.sizes(changes);
+        if after > STATE_BYTES.max(before) {
             return Err(format!(
-                "the state has {all} bytes, at most {STATE_BYTES} can be kept"
+                "the state would have {after} bytes, at most {STATE_BYTES} can be kept"
             ));
         }
         Ok(())
+    }
+
+    /// Returns the bytes of all names and values before and after changes.
+    fn sizes(&self, changes: &[Change]) -> (usize, usize) {
+        let size = |name: &String, value: &Vec<u8>| name.len() + value.len();
+        let before = self.values.iter().map(|(name, value)| size(name, value)).sum();
+        // The last one under a name is what stands there in the end.
+        let last: BTreeMap<_, _> = changes
+            .iter()
+            .map(|change| (&change.name, &change.value))
+            .collect();
+        let mut after = before;
+        for (name, value) in last {
+            let old = self.values.get(name);
+            after -= old.map_or(0, |old| size(name, old));
+            after += value.as_ref().map_or(0, |value| size(name, value));
+        }
+        (before, after)
     }
 
     fn let_go(&mut self, failure: &Failure, now: Instant) {

@@ -124,6 +124,52 @@ fn a_destroyed_database_is_made_anew_from_the_copy_which_may_be_old_until_an_ord
 }
 
 #[test]
+fn the_state_is_not_old_any_more_from_the_moment_that_the_numbers_are_counted_on_from_far_ahead() {
+    let site = Site::new();
+    site.fill();
+    site.destroy_database();
+    let mut state = site.open();
+    let request = |name: &str, is_current| SaveRequest {
+        id: 1,
+        changes: vec![set(name, "9")],
+        is_current,
+    };
+    state.save(&request("a", false), site.now).unwrap();
+    assert!(state.saved().may_be_old, "others may be missing yet");
+    let broken = site.break_database();
+    state.database = None;
+    state.save(&request("b", true), site.now).unwrap_err();
+    assert!(
+        !state.saved().may_be_old,
+        "a reload goes on with what is in memory"
+    );
+    drop(broken);
+    state.handle_timeout(site.now + RETRY);
+    drop(state);
+    assert_eq!(
+        site.open().saved(),
+        saved(&[("a", "9"), ("b", "9")], false),
+        "after a kill"
+    );
+}
+
+#[test]
+fn a_request_that_is_refused_leaves_the_state_as_old_as_it_was() {
+    let site = Site::new();
+    site.fill();
+    site.destroy_database();
+    let mut state = site.open();
+    let changes = vec![set("", "1")];
+    let request = SaveRequest {
+        id: 1,
+        changes,
+        is_current: true,
+    };
+    assert!(state.save(&request, site.now).is_err());
+    assert!(state.saved().may_be_old);
+}
+
+#[test]
 fn a_destroyed_database_and_a_destroyed_copy_are_a_start_from_nothing_that_is_known_as_such() {
     let site = Site::new();
     site.fill();
@@ -228,6 +274,28 @@ fn a_value_a_name_or_a_state_beyond_the_bound_is_refused_and_changes_nothing() {
     let many = STATE_BYTES / MAX_VALUE_BYTES;
     let changes: Vec<Change> = (0..many).map(|n| set(&format!("{n}"), &value)).collect();
     assert!(state.apply(&changes, site.now).is_err());
+}
+
+#[test]
+fn a_full_state_takes_what_does_not_make_it_larger() {
+    let site = Site::new();
+    let mut state = site.open();
+    let value = "v".repeat(MAX_VALUE_BYTES);
+    let name = |n| format!("{n:04}");
+    // As a later version with another bound may leave it.
+    for n in 0..=STATE_BYTES / MAX_VALUE_BYTES {
+        state.values.insert(name(n), value.clone().into_bytes());
+    }
+    let refused = state.apply(&[set("a", "1")], site.now).unwrap_err();
+    assert!(refused.contains("at most"), "{refused}");
+    for allowed in [
+        vec![set(&name(0), &value.replace('v', "w"))],
+        vec![set(&name(1), "shorter")],
+        vec![remove(&name(2)), set("a", "1")],
+        (0..100).map(|n| remove(&name(n))).collect(),
+    ] {
+        assert_eq!(state.check(&allowed), Ok(()));
+    }
 }
 
 #[test]

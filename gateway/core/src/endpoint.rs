@@ -31,6 +31,17 @@ pub(crate) struct Account {
     pub(crate) waiting: VecDeque<usize>,
 }
 
+/// How long stored readings wait for their object instance to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// As long as there was no registration in this run.
+    Always,
+    /// Until then.
+    Until(Instant),
+    /// No longer: the server decides whether it takes them.
+    NoLonger,
+}
+
 /// A device at a server.
 pub(crate) struct Endpoint {
     /// The place of the server in the gateway.
@@ -53,8 +64,7 @@ pub(crate) struct Endpoint {
     pub(crate) is_started: bool,
     /// Whether readings go by Send: the account wants it, and the server can.
     pub(crate) sends: bool,
-    /// Since when the registration stands.
-    pub(crate) registered_at: Option<Instant>,
+    instances: Awaited,
     was_away: bool,
     /// The generation of the device's tree that `listing` was made from.
     generation: Option<u64>,
@@ -83,7 +93,7 @@ impl Endpoint {
             last_error: None,
             is_started: false,
             sends,
-            registered_at: None,
+            instances: Awaited::Always,
             was_away: true,
             generation: None,
             listing_due: None,
@@ -186,12 +196,9 @@ impl Endpoint {
         if !self.may_send() {
             return None;
         }
-        let has_waited = |at| now.saturating_duration_since(at) >= limits::INSTANCE_RETURNS;
-        let takes_all = self.registered_at.is_some_and(has_waited);
-        let listing = &self.listing;
-        let may_go = |reading: &Reading| takes_all || lists(listing, reading.path);
+        let may_go = may_go(self.instances, &self.listing);
         let mut poison = 0;
-        while let Some((id, items)) = self.outbox.take(ledger, may_go, now) {
+        while let Some((id, items)) = self.outbox.take(ledger, &may_go, now) {
             let records = records(items, device, shown, clock, now);
             match self.client.send(id, records, now) {
                 Ok(()) => break,
@@ -227,6 +234,21 @@ impl Endpoint {
         }
     }
 
+    /// Notes that there is a registration; the first one of a run counts.
+    pub(crate) fn handle_registered(&mut self, now: Instant) {
+        if self.instances == Awaited::Always {
+            self.instances = Awaited::Until(now + limits::INSTANCE_RETURNS);
+        }
+    }
+
+    /// Does what is due by the time.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.outbox.handle_timeout(now);
+        if matches!(self.instances, Awaited::Until(at) if at <= now) {
+            self.instances = Awaited::NoLonger;
+        }
+    }
+
     /// Says once whether the client is to be told of a new listing.
     pub(crate) fn take_listing_due(&mut self, now: Instant) -> bool {
         self.listing_due.take_if(|due| *due <= now).is_some()
@@ -236,7 +258,11 @@ impl Endpoint {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         // A pause that ends while nothing may be sent is nobody's business: flush would leave it in the past.
         let pause = self.outbox.poll_timeout().filter(|_| self.may_send());
-        let times = [self.client.poll_timeout(), pause, self.listing_due];
+        let awaited = match self.instances {
+            Awaited::Until(at) => Some(at).filter(|_| self.outbox.backlog.count() > 0),
+            Awaited::Always | Awaited::NoLonger => None,
+        };
+        let times = [self.client.poll_timeout(), pause, awaited, self.listing_due];
         times.into_iter().flatten().min()
     }
 
@@ -254,7 +280,12 @@ impl Endpoint {
 
     /// Says whether readings are to be loaded for the next Sends.
     pub(crate) fn wants_load(&self, now: Instant) -> bool {
-        self.may_send() && !self.outbox.is_paused(now) && self.outbox.backlog.wants_load()
+        self.may_send()
+            && !self.outbox.is_paused(now)
+            && self
+                .outbox
+                .backlog
+                .wants_load(may_go(self.instances, &self.listing))
     }
 
     /// Returns what says whether the server's model has a place for a reading.
@@ -353,6 +384,11 @@ pub(crate) fn changed_paths(news: &News) -> Vec<Path> {
     paths.extend(instances.into_iter().flat_map(|(o, i)| measurement_paths(o, i)));
     paths.extend(news.requalified.iter().flat_map(|(o, i)| quality_paths(*o, *i)));
     paths
+}
+
+/// Returns what says whether a stored reading can go to a server that was told of these instances.
+fn may_go(instances: Awaited, listing: &Listing) -> impl Fn(&Reading) -> bool {
+    move |reading| instances == Awaited::NoLonger || lists(listing, reading.path)
 }
 
 fn lists(listing: &Listing, path: Path) -> bool {

@@ -38,6 +38,10 @@ pub const LOAD_RETRY: Duration = Duration::from_secs(5);
 /// How far the wall clock may be from where it was expected before the buffer is told of it, in milliseconds.
 pub const CLOCK_JUMP_MS: u64 = 1_000;
 
+/// Readings that an endpoint holds of those for whose object instance it waits: beyond that it loads no others to send
+/// meanwhile.
+pub const MAX_BLOCKED_READINGS: usize = 1_024;
+
 /// How long an endpoint waits with stored readings of an object instance that its device has not shown yet; after that
 /// the server decides whether it takes them.
 pub const INSTANCE_RETURNS: Duration = Duration::from_secs(600);
@@ -68,6 +72,10 @@ pub const BUSY_RETRY_SECS: u32 = 2;
 /// How long changes of the object list are gathered before servers are told: a meter's first values come in several
 /// frames, and one Update is enough for all of them.
 pub const LISTING_SETTLES: Duration = Duration::from_millis(500);
+
+/// Readings that are set aside, one after the other, because a server refuses each of them alone: a server that takes
+/// nothing at all has another trouble, and readings are kept for when that is over.
+pub const MAX_SET_ASIDE_IN_ROW: usize = 4;
 
 /// How long after a Send its server counts as away when it has not answered: a confirmable message is repeated for the
 /// first time after two to three seconds (RFC 7252, section 4.8).

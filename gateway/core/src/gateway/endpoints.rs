@@ -74,7 +74,7 @@ impl Gateway {
         self.with_client(index, now, |client, view| {
             client.handle_timeout(view, now.instant)
         });
-        self.endpoints[index].outbox.handle_timeout(now.instant);
+        self.endpoints[index].handle_timeout(now.instant);
         self.pump(index, now);
     }
 
@@ -214,7 +214,7 @@ impl Gateway {
         let endpoint = &mut self.endpoints[index];
         endpoint.location = Some(location.clone());
         endpoint.last_error = None;
-        endpoint.registered_at = Some(now.instant);
+        endpoint.handle_registered(now.instant);
         let wants_send = self.accounts[endpoint.account].config.send;
         endpoint.sends = wants_send && endpoint.client.version() >= EnablerVersion::V1_1;
         endpoint.outbox.resume();

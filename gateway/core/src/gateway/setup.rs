@@ -156,7 +156,8 @@ impl Gateway {
 
     fn add_endpoint(&mut self, account: usize, device: usize, client: Client) {
         let config = &self.accounts[account].config;
-        let sends = config.send && config.version >= EnablerVersion::V1_1;
+        // A server that was known to speak an older version still does.
+        let sends = config.send && client.version() >= EnablerVersion::V1_1;
         let name = Arc::clone(&self.devices[device].endpoint);
         self.devices[device].endpoints.push(self.endpoints.len());
         let endpoint = Endpoint::new((account, device), name, client, sends);

@@ -40,34 +40,74 @@ impl Outbox {
             SendOutcome::Delivered => self.pay(ledger, now),
             SendOutcome::Rejected(Code::BAD_REQUEST) => self.handle_bad_request(ledger, now),
             SendOutcome::Rejected(Code::NOT_FOUND) => self.repeat(now),
-            SendOutcome::Rejected(Code::REQUEST_ENTITY_TOO_LARGE) => self.split(ledger, now),
+            SendOutcome::Rejected(Code::REQUEST_ENTITY_TOO_LARGE) => self.shrink(ledger, now),
             SendOutcome::Rejected(_) | SendOutcome::TimedOut => {
                 self.return_flight(id, ledger);
+                self.bad_requests = 0;
                 self.pause(now);
                 Verdict::Again
             }
             SendOutcome::Lost => {
                 self.return_flight(id, ledger);
+                self.bad_requests = 0;
                 self.backlog.unload();
                 Verdict::Again
             }
         }
     }
 
-    /// Makes the next Send smaller because this one cannot be made; a single reading is set aside.
+    /// Makes the Send smaller because this one cannot be made; a single reading is set aside.
     pub(crate) fn split(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
-        let Some(flight) = self.flight.take() else {
+        if self.halve() {
+            return Verdict::Again;
+        }
+        self.set_flight_aside(ledger, now)
+    }
+
+    /// Has half of the Send go first, and the rest behind it: a bad reading is found whatever else there is to send.
+    fn halve(&mut self) -> bool {
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.part > 1) else {
+            return false;
+        };
+        self.batch = flight.part / 2;
+        flight.repeat(self.batch);
+        true
+    }
+
+    /// Makes the Send smaller because the server does not take it. A single reading is set aside, but no more of them
+    /// in a row than a few: a server that takes none has another trouble than the readings.
+    fn shrink(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
+        if self.halve() {
+            return Verdict::Again;
+        }
+        let is_kept = self.set_aside_in_row >= limits::MAX_SET_ASIDE_IN_ROW;
+        let verdict = if is_kept {
+            self.end_flight(ledger);
+            Verdict::Again
+        } else {
+            self.set_aside_in_row += 1;
+            self.set_flight_aside(ledger, now)
+        };
+        self.bad_requests = 0;
+        self.pause(now);
+        verdict
+    }
+
+    fn set_flight_aside(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
+        let Some(mut flight) = self.flight.take() else {
             return Verdict::Again;
         };
-        if flight.items.len() <= 1 {
-            self.bad_requests = 0;
-            self.totals.dropped += flight.items.len() as u64;
-            self.settle(&flight.items, ledger, now);
-            return Verdict::Poison;
+        let rest = flight.items.split_off(flight.sent().len());
+        self.totals.dropped += flight.items.len() as u64;
+        self.put_back(rest, ledger);
+        self.settle(&flight.items, ledger, now);
+        Verdict::Poison
+    }
+
+    fn end_flight(&mut self, ledger: &mut Ledger<'_>) {
+        if let Some(flight) = self.flight.take() {
+            self.put_back(flight.items, ledger);
         }
-        self.batch = flight.items.len() / 2;
-        self.put_back(flight.items, ledger);
-        Verdict::Again
     }
 
     pub(super) fn put_back(&mut self, items: Vec<Item>, ledger: &mut Ledger<'_>) {
@@ -114,33 +154,46 @@ impl Outbox {
     }
 
     fn pay(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
-        if let Some(flight) = self.flight.take() {
-            let live = flight.count(Origin::Memory);
-            self.totals.delivered_live += live as u64;
-            self.totals.delivered_late += (flight.items.len() - live) as u64;
-            self.settle(&flight.items, ledger, now);
-        }
         self.refusals = 0;
-        self.bad_requests = 0;
-        self.batch = (self.batch * 2).min(limits::MAX_READINGS_PER_SEND);
+        self.set_aside_in_row = 0;
+        let Some(mut flight) = self.flight.take() else {
+            return Verdict::Paid;
+        };
+        let rest = flight.items.split_off(flight.sent().len());
+        let live = flight.count(Origin::Memory);
+        self.totals.delivered_live += live as u64;
+        self.totals.delivered_late += (flight.items.len() - live) as u64;
+        let paid = std::mem::replace(&mut flight.items, rest);
+        if flight.items.is_empty() {
+            self.bad_requests = 0;
+            self.batch = (self.batch * 2).min(limits::MAX_READINGS_PER_SEND);
+        } else {
+            flight.repeat(self.batch);
+            self.flight = Some(flight);
+        }
+        self.settle(&paid, ledger, now);
         Verdict::Paid
     }
 
-    /// Some servers say 4.00 where they have no such registration: the first one is repeated as it is, after the
-    /// Update that the client sends. Only from the second on are the readings themselves under suspicion.
+    /// Some servers say 4.00 where they have no such registration: a Send is repeated as it is until one is refused
+    /// after the Update that the client sends. From then on the readings themselves are under suspicion.
     fn handle_bad_request(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> Verdict {
-        self.bad_requests += 1;
-        if self.bad_requests > 1 {
-            return self.split(ledger, now);
+        match self.bad_requests {
+            0 => self.is_confirmed = false,
+            1 if !self.is_confirmed => return self.repeat(now),
+            1.. => {
+                self.bad_requests = 2;
+                return self.shrink(ledger, now);
+            }
         }
+        self.bad_requests = 1;
         self.repeat(now)
     }
 
     /// Has the same Send go again as it is.
     fn repeat(&mut self, now: Instant) -> Verdict {
         if let Some(flight) = &mut self.flight {
-            flight.is_under_way = false;
-            flight.overdue_at = None;
+            flight.repeat(flight.part);
         }
         self.pause(now);
         Verdict::Again

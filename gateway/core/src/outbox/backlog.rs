@@ -157,17 +157,18 @@ impl Backlog {
         }
     }
 
-    /// Says whether something is to be loaded: what is loaded is worth less than one Send, and there is more.
-    pub(crate) fn wants_load(&self) -> bool {
-        self.loading.is_none()
-            && self.retry_at.is_none()
-            && self.loaded_len() <= limits::READINGS_PER_LOAD
-            && self.next_load().is_some()
+    /// Says whether something is to be loaded: what is loaded and may go is worth less than one Send, and there is more.
+    pub(crate) fn wants_load(&self, may_go: impl Fn(&Reading) -> bool) -> bool {
+        let held = self.loaded_len();
+        let free = || self.loaded().filter(|(_, reading)| may_go(reading)).count();
+        self.can_load()
+            && (held <= limits::READINGS_PER_LOAD
+                || held <= limits::MAX_BLOCKED_READINGS && free() <= limits::READINGS_PER_LOAD)
     }
 
     /// Returns what to load next.
     pub(crate) fn take_load(&mut self) -> Option<Load> {
-        if !self.wants_load() {
+        if !self.can_load() {
             return None;
         }
         let load = self.next_load()?;
@@ -254,6 +255,10 @@ impl Backlog {
     /// Counts readings again of which it was thought that the disk had let go of them.
     pub(crate) fn found(&mut self, class: PointClass, count: u64) {
         self.stocks.entry(class).or_default().count += count;
+    }
+
+    fn can_load(&self) -> bool {
+        self.loading.is_none() && self.retry_at.is_none() && self.next_load().is_some()
     }
 
     fn next_load(&self) -> Option<Load> {

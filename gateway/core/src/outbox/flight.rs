@@ -18,8 +18,10 @@ pub(crate) struct Flight {
     pub(crate) is_under_way: bool,
     /// When an answer is overdue; none once that was noted.
     pub(crate) overdue_at: Option<Instant>,
-    /// What is in it.
+    /// What is in it, and behind that what was in it when it was larger: that goes next.
     pub(crate) items: Vec<Item>,
+    /// How many of them it holds.
+    pub(crate) part: usize,
 }
 
 /// One reading in a Send.
@@ -45,6 +47,18 @@ pub(crate) enum Origin {
 }
 
 impl Flight {
+    /// Returns what the Send holds.
+    pub(crate) fn sent(&self) -> &[Item] {
+        self.items.get(..self.part).unwrap_or(&self.items)
+    }
+
+    /// Has it go again, with `part` readings at most.
+    pub(crate) fn repeat(&mut self, part: usize) {
+        self.is_under_way = false;
+        self.overdue_at = None;
+        self.part = part.min(self.items.len());
+    }
+
     /// Returns how many readings come from there.
     pub(crate) fn count(&self, origin: Origin) -> usize {
         self.items.iter().filter(|item| item.origin == origin).count()

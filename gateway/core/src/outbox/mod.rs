@@ -73,8 +73,12 @@ pub(crate) struct Outbox {
     batch: usize,
     /// How often in a row the server has refused.
     refusals: u32,
-    /// How often in a row it has called the readings bad.
+    /// How often in a row it has called the readings bad; from the second time on they are under suspicion.
     bad_requests: u32,
+    /// Whether it has confirmed the registration since the first time.
+    is_confirmed: bool,
+    /// How many readings were set aside since it last took one.
+    set_aside_in_row: usize,
     paused_until: Option<Instant>,
     /// Whether the last Send has come to nothing.
     is_failing: bool,
@@ -104,6 +108,8 @@ impl Default for Outbox {
             batch: limits::MAX_READINGS_PER_SEND,
             refusals: 0,
             bad_requests: 0,
+            is_confirmed: false,
+            set_aside_in_row: 0,
             paused_until: None,
             is_failing: false,
         }
@@ -323,9 +329,9 @@ impl Outbox {
         }
         // Also where there is nothing to send yet: whoever waits for the end of the pause waits no more.
         self.paused_until = None;
-        let items = match self.flight.take() {
-            Some(flight) => flight.items,
-            None => self.compose(ledger, may_go),
+        let (items, part) = match self.flight.take() {
+            Some(flight) => (flight.items, flight.part),
+            None => (self.compose(ledger, may_go), self.batch),
         };
         if items.is_empty() {
             return None;
@@ -336,9 +342,10 @@ impl Outbox {
             id,
             is_under_way: true,
             overdue_at: now.checked_add(limits::ANSWER_OVERDUE),
+            part: part.min(items.len()),
             items,
         };
-        Some((id, &self.flight.insert(flight).items))
+        Some((id, self.flight.insert(flight).sent()))
     }
 
     /// Puts back what [`take`](Self::take) gave and could not be sent.
@@ -348,8 +355,9 @@ impl Outbox {
         }
     }
 
-    /// Ends a pause: the server has just shown that it is there.
+    /// Ends a pause: the server has just confirmed the registration.
     pub(crate) fn resume(&mut self) {
+        self.is_confirmed = true;
         self.paused_until = None;
     }
 

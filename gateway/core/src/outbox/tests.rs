@@ -1,6 +1,7 @@
 //! The queue of one endpoint, without a gateway round it.
 
 mod gaps;
+mod refusals;
 
 use std::time::Duration;
 
@@ -73,6 +74,13 @@ impl Bench {
             endpoint: 0,
         };
         self.outbox.handle_finished(id, outcome, &mut ledger, at(secs))
+    }
+
+    /// Has the server refuse a Send as bad, and confirm the registration thereafter.
+    fn refuse(&mut self, id: SendId, secs: u64) -> Verdict {
+        let verdict = self.finish(id, BAD_REQUEST, secs);
+        self.outbox.resume();
+        verdict
     }
 
     /// Sets aside what is loaded and does not fit; says how much that is.
@@ -222,41 +230,6 @@ fn what_the_server_did_not_take_goes_again_after_a_pause_that_grows() {
         Some(at(300)),
         "the pause has a bound"
     );
-}
-
-#[test]
-fn only_a_repeated_bad_request_is_halved_until_the_bad_reading_is_alone() {
-    let mut bench = Bench::new(0..4);
-    let (id, first) = bench.take(0).unwrap();
-    assert_eq!(bench.finish(id, BAD_REQUEST, 0), Verdict::Again);
-    bench.push(9, PointClass::Alarm);
-    let mut delivered = Vec::new();
-    let mut verdicts = Vec::new();
-    for round in 1..10 {
-        let Some((id, values)) = bench.take(round * 1000) else {
-            break;
-        };
-        if round == 1 {
-            assert_eq!(
-                values, first,
-                "first the same Send again, whatever came meanwhile"
-            );
-        }
-        let is_poisoned = values.contains(&2);
-        let outcome = if is_poisoned {
-            BAD_REQUEST
-        } else {
-            SendOutcome::Delivered
-        };
-        if !is_poisoned {
-            delivered.extend(values);
-        }
-        verdicts.push(bench.finish(id, outcome, round * 1000));
-    }
-    assert_eq!(delivered, [9, 0, 1, 3]);
-    assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Poison).count(), 1);
-    assert_eq!((bench.outbox.waiting(), bench.outbox.totals.dropped), (0, 1));
-    assert!(bench.adds_up(0));
 }
 
 #[test]
@@ -461,5 +434,5 @@ fn a_pause_that_is_over_wakes_nobody_while_the_disk_is_at_work() {
     let retry = bench.outbox.poll_timeout().expect("it is tried again");
     bench.outbox.end_pauses(retry);
     assert_eq!(bench.outbox.poll_timeout(), None);
-    assert!(bench.outbox.backlog.wants_load());
+    assert!(bench.outbox.backlog.wants_load(ALL));
 }

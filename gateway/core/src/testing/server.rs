@@ -48,6 +48,8 @@ pub(crate) struct TestServer {
     pub(crate) got: Vec<(EndpointId, Got)>,
     /// What it answers to the next Sends; 2.04 when there is nothing left.
     pub(crate) send_answers: VecDeque<ResponseType>,
+    /// Whether it speaks no LwM2M later than 1.0.
+    pub(crate) is_old: bool,
     /// The types by which it reads a Send.
     types: BTreeMap<ObjectId, Arc<ObjectDefinition>>,
     message_id: u16,
@@ -153,7 +155,12 @@ impl TestServer {
                 }
                 let query = texts(request, CoapOption::UriQuery).join("&");
                 let objects = payload();
-                (Got::Register { query, objects }, ResponseType::Created)
+                let code = if self.is_old && !query.contains("lwm2m=1.0") {
+                    ResponseType::PreconditionFailed
+                } else {
+                    ResponseType::Created
+                };
+                (Got::Register { query, objects }, code)
             }
             (RequestType::Post, [dp]) if dp == "dp" => {
                 let code = self.send_answers.pop_front().unwrap_or(ResponseType::Changed);

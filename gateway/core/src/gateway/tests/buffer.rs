@@ -1,5 +1,7 @@
 //! A server goes away and comes back; so does the gateway.
 
+mod returns;
+
 use std::collections::BTreeMap;
 
 use coap_lite::ResponseType;

@@ -42,13 +42,14 @@
 //!    frame ends, and the next segment begins with the frame that failed; its checkpoint says where the closed one
 //!    ends, so that whatever the disk made of the failed frame does not count. The same sync is never tried again.
 //! 5. A frame that another process left may not be durable though it can be read. It is written again with the first
-//!    commit after opening.
+//!    commit after opening. Where the disk does not take it, what is owed in that segment is copied to the next one.
 //! 6. A file is used for another segment only when nothing in it is owed, and never the head's. What is overwritten
 //!    was paid or given up, so a torn beginning loses nothing; the head is still the one before.
 //! 7. Numbers never restart: each frame carries the next one, and the head always has one. Where the newest checkpoint
 //!    is lost to damage, they go far ahead.
 //! 8. A position replaces the one before of its stream and server. Forgetting one only repeats readings. Storing a
-//!    number makes it owed, whatever was settled before.
+//!    number makes it owed, whatever was settled before: where no position is in memory, as of a stream of which
+//!    nothing was left, an empty one is written with it, in place of what the disk may still say.
 //! 9. A reading stands in one segment. Copying forward writes the copies, the checkpoint or the freeing of the segment
 //!    that they come from in one frame: a crash leaves either the one or the other. Only damage can show both; then the
 //!    later copy counts.

@@ -180,7 +180,7 @@ impl<D: Disk> Log<D> {
 
     /// Begins the next segment with a checkpoint and a frame's content.
     fn begin_segment(&mut self, content: &mut Content) -> Result<(), DiskError> {
-        self.confirm_head()?;
+        self.confirm_head(content)?;
         self.prune(content);
         let (name, len) = self.find_place(content)?;
         // What had to go for it may have been settled together with numbers between that are new.
@@ -211,16 +211,24 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Makes the last frame of a head durable that another process left, before another segment relies on it.
-    fn confirm_head(&mut self) -> Result<(), DiskError> {
-        let head = self
-            .files
-            .head
-            .and_then(|id| self.files.segments.get(&id).cloned());
-        match (head, self.files.doubtful_from) {
-            (Some(file), Some(_)) => self.put(&file, file.end, &[]),
-            (_, _) => Ok(()),
+    /// Makes the last frame of a head durable that another process left, before another segment relies on it. Where
+    /// the disk does not take it there, all that is owed in the head goes to the new segment.
+    fn confirm_head(&mut self, content: &mut Content) -> Result<(), DiskError> {
+        let head = self.files.head.filter(|id| !content.emptied.contains(id));
+        let file = head.and_then(|id| Some((id, self.files.segments.get(&id)?.clone())));
+        let (Some((id, file)), Some(_)) = (file, self.files.doubtful_from) else {
+            return Ok(());
+        };
+        let Err(failure) = self.put(&file, file.end, &[]) else {
+            return Ok(());
+        };
+        if self.files.unreadable.contains(&file.name) {
+            return Err(failure);
         }
+        let carried = self.carry(id).map_err(|_| failure)?;
+        content.carried.extend(carried);
+        content.emptied.push(id);
+        Ok(())
     }
 
     fn take_over(&mut self, id: u64, file: File, frame: &[u8], payload: usize, content: &Content) {
@@ -312,7 +320,11 @@ impl<D: Disk> Log<D> {
             self.boots.changed().collect()
         };
         for (boot, times) in boots {
-            put_boot(&mut out, boot, times);
+            let mut times = *times;
+            if boot == head.boot {
+                times.end_seq = times.end_seq.max(head.next_seq);
+            }
+            put_boot(&mut out, boot, &times);
         }
         let freed: Vec<u64> = self.files_freed.iter().chain(&content.emptied).copied().collect();
         if live.is_none() && !freed.is_empty() {

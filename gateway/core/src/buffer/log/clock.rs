@@ -57,7 +57,10 @@ impl Boots {
 
     /// Takes what the log says of a start.
     pub(super) fn learn(&mut self, boot: u32, times: BootTimes) {
-        self.times.insert(boot, times);
+        // What frames showed of it stands: it may be more than it said of itself then.
+        let seen = self.times.get(&boot).map_or(0, |seen| seen.end_seq);
+        let end_seq = times.end_seq.max(seen);
+        self.times.insert(boot, BootTimes { end_seq, ..times });
         while self.times.len() > limits::MAX_BOOTS {
             self.times.pop_first();
         }

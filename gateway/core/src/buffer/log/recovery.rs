@@ -38,6 +38,7 @@ struct Facts {
 
 /// A block of which only the head is left.
 struct Hole {
+    segment: u64,
     head: BlockHead,
 }
 
@@ -382,7 +383,7 @@ impl<D: Disk> Log<D> {
             Item::Block(head) => resolve(head, &self.names),
             Item::Name(..) | Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) => None,
         });
-        heads.map(|head| Hole { head }).collect()
+        heads.map(|head| Hole { segment, head }).collect()
     }
 
     /// Tells whoever was owed the readings of a lost block, once.
@@ -401,14 +402,9 @@ impl<D: Disk> Log<D> {
                 times: None,
                 reason: GapReason::Corrupt,
             });
-            if self.index.stream(head.stream).is_some() {
-                self.settle_hole(head.stream, *account, head.first, head.last);
-            } else {
-                self.index
-                    .position_mut(head.stream, *account)
-                    .insert(head.first, head.last);
-                self.dirty.insert((head.stream, *account));
-            }
+            // As long as the hole is there, what says that it was told has to be.
+            self.index.add(head.stream, hole.segment, &nothing(head));
+            self.settle_hole(head.stream, *account, head.first, head.last);
         }
     }
 
@@ -480,6 +476,18 @@ fn checkpoint(segment: u64, bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
     match Items::new(segment, bytes.get(first)?)?.next()? {
         Item::Live(live) => Some(live),
         Item::Name(..) | Item::Block(_) | Item::Position(..) | Item::Boot(..) | Item::Freed(_) => None,
+    }
+}
+
+/// Returns what a lost block holds.
+const fn nothing(head: &BlockHead) -> NewBlock {
+    NewBlock {
+        first: head.first,
+        last: head.last,
+        count: 0,
+        bytes: 0,
+        stored_secs: None,
+        owed: Vec::new(),
     }
 }
 

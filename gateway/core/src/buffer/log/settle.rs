@@ -82,8 +82,9 @@ impl<D: Disk> Log<D> {
         let Some((first, last)) = seqs.first().zip(seqs.last()) else {
             return;
         };
-        let position = self.index.position(stream, account);
-        if !position.is_some_and(|position| position.touches(*first, *last)) {
+        // Where memory knows of no position the disk may: that of a stream of which nothing was left.
+        let known = self.index.position(stream, account);
+        if known.is_some_and(|position| !position.touches(*first, *last)) {
             return;
         }
         let position = self.index.position_mut(stream, account);

@@ -97,3 +97,59 @@ fn a_start_without_a_commit_does_not_use_up_a_number() {
     bench.store(&meter(), 1..=1).unwrap();
     assert_eq!(bench.reopen().contents.boot, 2);
 }
+
+/// A log whose first segment holds ten readings of the meter and ten of the lamp, and whose head nothing; with the
+/// number of the next reading.
+fn two_paid_but_for(meter: &Debt, lamp: &Debt) -> (Bench, u64) {
+    let mut bench = Bench::new(small());
+    bench.store(meter, 1..=10).unwrap();
+    bench.store(lamp, 11..=20).unwrap();
+    let pump = debt("city", "pump", PointClass::Measurement);
+    let mut next = 21;
+    while bench.statistics().begun_segments < 2 {
+        bench.store(&pump, next..=next + 39).unwrap();
+        next += 40;
+    }
+    bench.settle(&pump, 21..=next).unwrap();
+    assert_eq!(
+        bench.statistics().emptied_segments,
+        0,
+        "the test means two segments"
+    );
+    (bench, next)
+}
+
+#[test]
+fn a_number_that_was_taken_before_its_stream_was_paid_and_is_stored_after_it_is_owed() {
+    let lamp = debt("city", "lamp", PointClass::Measurement);
+    for at_once in [false, true] {
+        let (mut bench, next) = two_paid_but_for(&meter(), &lamp);
+        let paid = Commit {
+            next_seq: next + 20,
+            settled: vec![settled(&meter(), [1..=10])],
+            ..Commit::default()
+        };
+        bench.commit(paid).unwrap();
+        let stored = Commit {
+            next_seq: next + 20,
+            batches: vec![batch(&meter(), next + 5..=next + 9)],
+            ..Commit::default()
+        };
+        let settled = vec![settled(&lamp, [11..=20])];
+        if at_once {
+            bench.commit(Commit { settled, ..stored }).unwrap();
+        } else {
+            bench
+                .commit(Commit {
+                    settled,
+                    ..Commit::default()
+                })
+                .unwrap();
+            bench.commit(stored).unwrap();
+        }
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(next + 5..=next + 9));
+        let mut bench = bench.reopen();
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(next + 5..=next + 9));
+        bench.check_counts();
+    }
+}

@@ -179,3 +179,32 @@ fn a_reading_that_stands_twice_counts_once() {
     bench.settle(&meter(), 1..=30).unwrap();
     assert_eq!(bench.reopen().contents.debts, []);
 }
+
+#[test]
+fn a_lost_block_of_a_stream_of_which_nothing_else_is_left_is_told_once() {
+    let lamp = debt("city", "lamp", PointClass::Measurement);
+    let mut bench = Bench::new(small());
+    bench.store(&lamp, 1..=10).unwrap();
+    let mut next = 11;
+    while bench.statistics().begun_segments < 2 {
+        bench.store(&lamp, next..=next + 39).unwrap();
+        next += 40;
+    }
+    // Its device stays known by another class.
+    let alarms = debt("city", "meter", PointClass::Alarm);
+    bench.store(&alarms, next..=next + 9).unwrap();
+    let body = bench.log.files.segments[&2].end as usize;
+    bench.store(&meter(), next + 10..=next + 19).unwrap();
+    let end = bench.log.files.segments[&2].end as usize;
+    bench.store(&lamp, next + 20..=next + 29).unwrap();
+    let file = bench.log.files.segments[&2].name.clone();
+    let mut bench = bench.reopen_with(|disk| disk.bytes(&file)[end - 3] ^= 1);
+    assert!(body < end - 3);
+    assert_eq!((bench.lost(), bench.gaps.len()), (10, 1));
+    // The first segment goes, and with it every stream of which nothing is left.
+    bench.settle(&lamp, 1..=next - 1).unwrap();
+    bench.settle(&alarms, next..=next).unwrap();
+    assert_eq!(bench.log.files.segments.len(), 1);
+    let bench = bench.reopen();
+    assert_eq!(bench.gaps, [], "it was told");
+}

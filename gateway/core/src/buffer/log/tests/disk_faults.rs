@@ -233,3 +233,19 @@ fn a_file_that_cannot_be_removed_does_no_harm() {
     }
     assert_eq!(bench.reopen().seqs(&meter()), Vec::from_iter(1_401..=1_510));
 }
+
+#[test]
+fn a_bad_sector_under_the_last_frame_of_another_process_does_not_stop_the_log() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=10).unwrap();
+    bench.settle(&meter(), 1..=4).unwrap();
+    let mut bench = bench.reopen();
+    // Behind the last frame, that frame again, and the first file for the next segment.
+    bench.disk().failing_writes = vec![true; 3];
+    bench.store(&meter(), 11..=20).unwrap();
+    assert_eq!(bench.seqs(&meter()), Vec::from_iter(5..=20));
+    bench.check_counts();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.seqs(&meter()), Vec::from_iter(5..=20));
+    assert_eq!(bench.gaps, []);
+}

@@ -16,6 +16,12 @@ enum Step {
         stored: Vec<(usize, u64)>,
         paid: Vec<(usize, usize, usize)>,
     },
+    /// Readings get their numbers, and stay in memory for now.
+    Take(usize, u64),
+    /// What is in memory of a debt is stored.
+    StoreTaken(usize),
+    /// All that is owed of a debt is settled, up to the last number that was given out.
+    PayAll(usize),
     /// The oldest readings of a debt are loaded.
     Load { debt: usize, skip: u64, limit: usize },
     /// The next write fails, or the next but one.
@@ -33,6 +39,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let paid = prop::collection::vec((0..6usize, 0..80usize, 0..80usize), 0..4);
     let step = prop_oneof![
         12 => (stored, paid).prop_map(|(stored, paid)| Step::Commit { stored, paid }),
+        3 => (0..6usize, 1..40u64).prop_map(|(debt, count)| Step::Take(debt, count)),
+        3 => (0..6usize).prop_map(Step::StoreTaken),
+        3 => (0..6usize).prop_map(Step::PayAll),
         3 => (0..6usize, 0..300u64, 1..80usize).prop_map(|(debt, skip, limit)| Step::Load { debt, skip, limit }),
         1 => (0..2usize).prop_map(Step::FailWrite),
         1 => (0..2usize).prop_map(Step::FailSync),
@@ -60,6 +69,8 @@ struct Run {
     debts: Vec<Debt>,
     owed: BTreeMap<Debt, Owed>,
     next_seq: u64,
+    /// Numbers that were given out and not stored yet, by debt.
+    taken: BTreeMap<usize, Vec<std::ops::Range<u64>>>,
     power: Option<u64>,
     /// Whether readings have to go.
     is_tight: bool,
@@ -88,6 +99,7 @@ impl Run {
             owed: debts.iter().map(|debt| (debt.clone(), Owed::default())).collect(),
             debts,
             next_seq: 1,
+            taken: BTreeMap::new(),
             power: None,
             is_tight,
         }
@@ -96,6 +108,17 @@ impl Run {
     fn step(&mut self, step: Step) {
         match step {
             Step::Commit { stored, paid } => self.commit(&stored, &paid),
+            Step::Take(debt, count) => {
+                let seqs = self.next_seq..self.next_seq + count;
+                self.next_seq += count;
+                self.taken.entry(debt).or_default().push(seqs);
+            }
+            Step::StoreTaken(debt) => {
+                let taken = self.taken.remove(&debt).unwrap_or_default();
+                let batches = taken.into_iter().map(|seqs| (self.debts[debt].clone(), seqs));
+                self.commit_all(Commit::default(), batches.collect(), BTreeMap::new());
+            }
+            Step::PayAll(debt) => self.commit(&[], &[(debt, 0, usize::MAX)]),
             Step::Load { debt, skip, limit } if !self.is_tight => self.load(debt, skip, limit),
             Step::Load { .. } => {}
             Step::FailWrite(after) => {
@@ -130,19 +153,29 @@ impl Run {
                 .collect();
             if let (Some(first), Some(last)) = (chosen.first(), chosen.last()) {
                 commit.settled.push(settled(&debt, [*first..=*last]));
-                settlements
-                    .entry(debt)
-                    .or_insert_with(BTreeSet::new)
-                    .extend(*first..=*last);
+                let range = *first..=*last;
+                let possible = self.owed[&debt].possible.range(range).copied();
+                let seqs: Vec<u64> = chosen.iter().copied().chain(possible).collect();
+                settlements.entry(debt).or_insert_with(BTreeSet::new).extend(seqs);
             }
         }
         let mut added = Vec::new();
         for (debt, count) in stored {
-            let debt = &self.debts[*debt];
             let seqs = self.next_seq..self.next_seq + count;
             self.next_seq += count;
+            added.push((self.debts[*debt].clone(), seqs));
+        }
+        self.commit_all(commit, added, settlements);
+    }
+
+    fn commit_all(
+        &mut self,
+        mut commit: Commit,
+        added: Vec<(Debt, std::ops::Range<u64>)>,
+        settlements: BTreeMap<Debt, BTreeSet<u64>>,
+    ) {
+        for (debt, seqs) in &added {
             commit.batches.push(batch(debt, seqs.clone()));
-            added.push((debt.clone(), seqs));
         }
         commit.next_seq = self.next_seq;
         let result = self.bench.commit(commit);
@@ -200,6 +233,7 @@ impl Run {
     }
 
     fn restart(&mut self) {
+        self.taken.clear();
         let power = self.power.take();
         self.forget_lost();
         let empty = Bench::new(small());
@@ -272,10 +306,12 @@ impl Run {
             owed.possible = again;
             owed.maybe_paid.clear();
         }
+        let is_torn = self.bench.statistics().set_aside_files > 0;
         assert!(
-            self.bench.contents.next_seq <= self.next_seq,
+            self.bench.contents.next_seq <= self.next_seq || is_torn,
             "no number is left out without need"
         );
+        self.next_seq = self.next_seq.max(self.bench.contents.next_seq);
         let highest = self
             .owed
             .values()

@@ -113,3 +113,29 @@ fn a_clock_that_is_set_anew_moves_what_has_no_time_of_its_own() {
         [(Some(99_000), false), (Some(100_000), false)]
     );
 }
+
+#[test]
+fn the_time_of_a_start_is_kept_as_long_as_its_readings_are_owed() {
+    let mut bench = Bench::new(small());
+    store_at(&mut bench, 1, 1_000, None);
+    let anchor = Anchor {
+        ms: 5_000,
+        wall: Timestamp::from_unix_ms(T0 + 60_000),
+    };
+    let told = Commit {
+        wall: Some(anchor.wall),
+        anchor: Some(anchor),
+        ..Commit::default()
+    };
+    bench.commit(told).unwrap();
+    let known = [(Some(56_000), false)];
+    let mut bench = bench.reopen();
+    assert_eq!(times(&mut bench), known);
+    let lamp = debt("city", "lamp", PointClass::Measurement);
+    for n in 0..40 {
+        bench.store(&lamp, 100 + n * 40..=139 + n * 40).unwrap();
+    }
+    assert!(bench.statistics().begun_segments > 1);
+    assert_eq!(times(&mut bench), known);
+    assert_eq!(times(&mut bench.reopen()), known);
+}

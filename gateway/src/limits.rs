@@ -31,6 +31,10 @@ pub const UNRESOLVED_DATAGRAMS: usize = 4;
 /// Bytes of one datagram accepted from a server.
 pub const DATAGRAM_BYTES: usize = 64 * 1024;
 
+/// Local ports drawn for one endpoint until one is found that no other has: even where a third of all ports is taken,
+/// only one of forty million endpoints finds none.
+pub const PORT_DRAWS: usize = 16;
+
 /// Bytes of one configuration, profile or object file.
 pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -61,5 +65,6 @@ pub const STORE_ORDERS: usize = 64;
 /// Answers of that thread that wait for the event loop; a full queue lets the thread wait.
 pub const STORE_ANSWERS: usize = 64;
 
-/// Time that making everything durable may take at a stop: a disk that takes longer has failed.
+/// Time that making everything durable may take at a stop, and the disk for an answer before a configuration is
+/// exchanged: a disk that takes longer has failed.
 pub const SETTLE: Duration = Duration::from_secs(10);

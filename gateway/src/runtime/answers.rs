@@ -48,8 +48,20 @@ pub(super) fn answer(engine: &mut Engine, call: Call) {
     reply.send(answered.map_or_else(Reply::Error, Reply::Ok)).ok();
 }
 
-/// Drops readings in memory at once, and answers when the disk has done so too.
+/// Drops readings in memory at once, and answers when the disk has done so too; nothing while it cannot.
 fn drop_older(engine: &mut Engine, before_unix_ms: i64, server: Option<&str>, reply: oneshot::Sender<Reply>) {
+    if let Health {
+        statistics: None,
+        buffer_failure: Some(reason),
+        ..
+    } = engine.health.now()
+    {
+        let message = format!("the buffer cannot be opened, nothing is dropped: {reason}");
+        let problem = Problem::new(ProblemKind::Refused, message);
+        // Who asked may have gone away.
+        reply.send(Reply::Error(problem)).ok();
+        return;
+    }
     let dropped = |engine: &Engine| -> u64 {
         let endpoints = engine.gateway.endpoints();
         endpoints.iter().map(|endpoint| endpoint.totals.dropped).sum()

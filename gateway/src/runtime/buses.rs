@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use ucifi_adapters::modbus::io::{FromBus, Parity, Port, ToBus, run};
 use ucifi_adapters::modbus::{BusConfig, Client, ConfigError, Framing, Statistics, UnitConfig, Writes};
 use ucifi_core::field::{Link, PointId};
@@ -20,6 +20,8 @@ pub(super) struct Buses {
     buses: BTreeMap<Arc<str>, RunningBus>,
     /// None of them ends by itself.
     pub(super) tasks: JoinSet<()>,
+    /// Those of them that measure; the others tell what they have measured.
+    pub(super) measuring: Vec<AbortHandle>,
 }
 
 /// One bus.
@@ -72,12 +74,12 @@ impl Buses {
         now: Instant,
         inputs: &mpsc::Sender<Input>,
     ) -> Result<Self, ConfigError> {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut measuring) = (JoinSet::new(), Vec::new());
         let mut buses = BTreeMap::new();
         for (bus, client) in clients(configuration, seed, now)? {
             let (orders, taken) = mpsc::channel(BUS_ORDERS);
             let (events, told) = mpsc::channel(BUS_ORDERS);
-            tasks.spawn(run(client, port(&bus.port), taken, events));
+            measuring.push(tasks.spawn(run(client, port(&bus.port), taken, events)));
             tasks.spawn(forward(bus.name.clone(), told, inputs.clone()));
             let running = RunningBus {
                 port: bus.port.describe(),
@@ -87,7 +89,16 @@ impl Buses {
             };
             buses.insert(bus.name.clone(), running);
         }
-        Ok(Self { buses, tasks })
+        Ok(Self {
+            buses,
+            tasks,
+            measuring,
+        })
+    }
+
+    /// Ends every bus. What one has told already still comes; then its tasks are at their end.
+    pub(super) fn stop(&self) {
+        self.measuring.iter().for_each(AbortHandle::abort);
     }
 
     /// Hands a downlink to its bus; says whether the bus could take it.

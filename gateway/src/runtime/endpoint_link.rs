@@ -2,9 +2,12 @@
 //!
 //! Its port stays the same whatever becomes of the addresses: a firewall knows it, and the server answers to it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -15,8 +18,8 @@ use tracing::{debug, trace, warn};
 use ucifi_core::EndpointId;
 
 use super::Input;
-use super::ports::PortName;
-use crate::limits::DATAGRAM_BYTES;
+use super::ports::{PortName, Ports};
+use crate::limits::{DATAGRAM_BYTES, PORT_DRAWS};
 
 /// How often a socket that reaches nobody is connected again, at most: more often than a Register is retransmitted.
 const MEND_AGAIN: Duration = Duration::from_secs(1);
@@ -44,27 +47,35 @@ impl EndpointLink {
         }
     }
 
-    /// Makes sure that there is a socket of the address's kind, on the first of the ports that is free; returns it if it
+    /// Makes sure that there is a socket of the address's kind, on the first of its ports that is free; returns it if it
     /// is a new one.
     pub(super) fn open(
         &mut self,
         server: SocketAddr,
-        ports: impl Iterator<Item = u16>,
+        ports: &Ports,
+        range: Option<&RangeInclusive<u16>>,
     ) -> io::Result<Option<Weak<UdpSocket>>> {
         let own = self.socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if own.is_some_and(|own| own.is_ipv4() == server.is_ipv4()) {
             return Ok(None);
         }
-        let socket = Arc::new(self.bind(server, ports)?);
+        // A socket of the other kind would have the port that the new one is to have.
+        self.socket = None;
+        let socket = Arc::new(self.bind(server, ports, range)?);
         let new = Arc::downgrade(&socket);
         self.socket = Some(socket);
         Ok(Some(new))
     }
 
-    /// Binds the first of the ports that is free, or one that the system chooses.
-    fn bind(&self, server: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
+    /// Binds the first of its ports that is free, or one that the system chooses.
+    fn bind(
+        &self,
+        server: SocketAddr,
+        ports: &Ports,
+        range: Option<&RangeInclusive<u16>>,
+    ) -> io::Result<UdpSocket> {
         let mut bound = None;
-        for port in ports {
+        for port in ports.candidates(&self.port_name, range) {
             match std::net::UdpSocket::bind(local(server, port)) {
                 Ok(socket) => {
                     bound = Some(socket);
@@ -77,7 +88,7 @@ impl EndpointLink {
         }
         let socket = match bound {
             Some(socket) => socket,
-            None => std::net::UdpSocket::bind(local(server, 0))?,
+            None => bind_any(local(server, 0), |port| ports.is_taken(port))?,
         };
         socket.set_nonblocking(true)?;
         UdpSocket::from_std(socket)
@@ -143,6 +154,20 @@ pub(super) fn is_lost(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| lost.contains(&errno))
 }
 
+/// Binds a port that the system chooses and that nobody has: an endpoint whose server has no address yet, or that was
+/// removed, has no socket that would tell the system so.
+fn bind_any(local: SocketAddr, is_taken: impl Fn(u16) -> bool) -> io::Result<std::net::UdpSocket> {
+    // What was drawn stays bound until the end, so that each draw is another port.
+    let mut drawn = Vec::new();
+    loop {
+        let socket = std::net::UdpSocket::bind(local)?;
+        if drawn.len() == PORT_DRAWS || !is_taken(socket.local_addr()?.port()) {
+            return Ok(socket);
+        }
+        drawn.push(socket);
+    }
+}
+
 fn local(server: SocketAddr, port: u16) -> SocketAddr {
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
@@ -153,12 +178,16 @@ fn local(server: SocketAddr, port: u16) -> SocketAddr {
 /// Hands datagrams to the event loop as long as the socket is the endpoint's.
 pub(super) async fn receive(endpoint: EndpointId, socket: Weak<UdpSocket>, inputs: mpsc::Sender<Input>) {
     loop {
-        let Some(socket) = socket.upgrade() else { return };
-        let ready = tokio::time::timeout(STILL_WANTED, socket.readable()).await;
-        match ready
-            .map_err(|_| io::ErrorKind::WouldBlock.into())
-            .and_then(|ready| ready.and_then(|()| take(&socket)))
-        {
+        // While it waits it does not hold the socket, which is closed as soon as the endpoint lets go of it.
+        let readable = poll_fn(|context| match socket.upgrade() {
+            Some(socket) => socket.poll_recv_ready(context),
+            None => Poll::Ready(Ok(())),
+        });
+        let ready = tokio::time::timeout(STILL_WANTED, readable).await;
+        let Some(taken) = socket.upgrade().map(|socket| take(&socket)) else {
+            return;
+        };
+        match ready.unwrap_or(Ok(())).and(taken) {
             Ok(Some(datagram)) => {
                 if inputs.send(Input::Datagram { endpoint, datagram }).await.is_err() {
                     return;
@@ -179,4 +208,43 @@ fn take(socket: &UdpSocket) -> io::Result<Option<Vec<u8>>> {
     let is_peer = |peer: SocketAddr| (peer.ip(), peer.port()) == (from.ip(), from.port());
     let known = socket.peer_addr().is_ok_and(is_peer);
     Ok(known.then(|| buffer.get(..bytes).unwrap_or_default().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_drawn_for_another() {
+        let first = Cell::new(None);
+        let is_taken = |port| {
+            first.set(first.get().or(Some(port)));
+            first.get() == Some(port)
+        };
+        let any = local(([127, 0, 0, 1], 1).into(), 0);
+        let socket = bind_any(any, is_taken).unwrap();
+        assert_ne!(first.get(), Some(socket.local_addr().unwrap().port()));
+        // A socket is better than none.
+        bind_any(any, |_| true).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_moves_between_the_two_kinds_of_addresses_is_spoken_to_from_the_same_port() {
+        let name = PortName::new("city", "meter", "cabinet");
+        let mut ports = Ports::default();
+        let mut link = EndpointLink::new("city".into(), "meter".into(), name.clone());
+        let (inputs, _kept) = mpsc::channel(1);
+        let addresses = ["127.0.0.1:9", "[::1]:9", "127.0.0.1:9"].map(|text| text.parse().unwrap());
+        let mut port = None;
+        for address in addresses {
+            let socket = link.open(address, &ports, None).unwrap().unwrap();
+            tokio::spawn(receive(EndpointId(0), socket, inputs.clone()));
+            tokio::task::yield_now().await;
+            let own = link.port().unwrap();
+            ports.give(EndpointId(0), &name, own);
+            assert_eq!(*port.get_or_insert(own), own, "{address}");
+        }
+    }
 }

@@ -73,11 +73,15 @@ pub(super) struct Engine {
     loaded: Loaded,
     servers: ServerLinks,
     names: Names,
-    inputs: mpsc::Receiver<Input>,
+    pub(super) inputs: mpsc::Receiver<Input>,
     /// What a bus has not told the end of yet; the core's own bound on open commands bounds it.
     open: BTreeSet<DownlinkId>,
     /// Whether a command may go out to its device.
     takes_commands: bool,
+    /// How often it was asked whether the disk answers, without an answer yet.
+    open_probes: u32,
+    /// Whether the buffer can be read that could not be read before.
+    has_buffer_opened: bool,
 }
 
 impl Engine {
@@ -112,6 +116,8 @@ impl Engine {
             inputs,
             open: BTreeSet::new(),
             takes_commands: true,
+            open_probes: 0,
+            has_buffer_opened: false,
             loaded,
         })
     }
@@ -128,16 +134,15 @@ impl Engine {
     ) -> Result<Order, RunError> {
         loop {
             self.carry_out(store);
+            if self.has_buffer_opened {
+                return Ok(Order::Restart);
+            }
             let due = self.due();
             tokio::select! {
                 order = orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
                 Some(ended) = self.buses.tasks.join_next() => return Err(RunError::Bus(ended.err())),
                 Some(ended) = self.servers.tasks.join_next() => ended.map_err(RunError::Server)?,
-                answer = store.next() => match answer {
-                    Some(Answer::BufferOpened) => return Ok(Order::Restart),
-                    Some(answer) => self.handle_answer(answer),
-                    None => return Err(RunError::Store),
-                },
+                answer = store.next() => self.handle_answer(answer.ok_or(RunError::Store)?),
                 Some(input) = self.inputs.recv() => self.handle_input(input),
                 Some(call) = calls.recv() => answers::answer(self, call),
                 () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
@@ -155,6 +160,18 @@ impl Engine {
     /// Returns what this engine was made of.
     pub(super) fn loaded(&self) -> Loaded {
         self.loaded.clone()
+    }
+
+    /// Says whether the disk answers within a time, and goes on working meanwhile.
+    pub(super) async fn disk_answers(&mut self, store: &mut Store, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        self.open_probes += 1;
+        store.probe();
+        while self.open_probes > 0 && Instant::now() < end {
+            self.carry_out(store);
+            self.wait(store, end).await;
+        }
+        self.open_probes == 0
     }
 
     /// Stops: the registrations end if the configuration wants that.
@@ -188,11 +205,28 @@ impl Engine {
     async fn close(mut self, store: &mut Store, leaves: impl Fn(&EndpointStatus) -> bool) {
         self.takes_commands = false;
         self.finish_commands(store).await;
+        self.end_buses(store).await;
         self.leave(store, leaves).await;
         self.settle(store).await;
         events::log_left_behind(&self.gateway.endpoints());
         self.servers.tasks.shutdown().await;
-        self.buses.tasks.shutdown().await;
+    }
+
+    /// Ends the buses, since every reading that still came would have to be made durable too, and takes what they have
+    /// told already.
+    async fn end_buses(&mut self, store: &mut Store) {
+        self.buses.stop();
+        loop {
+            tokio::select! {
+                ended = self.buses.tasks.join_next() => if ended.is_none() { break },
+                Some(input) = self.inputs.recv() => self.handle_input(input),
+            }
+            self.carry_out(store);
+        }
+        while let Ok(input) = self.inputs.try_recv() {
+            self.handle_input(input);
+            self.carry_out(store);
+        }
     }
 
     /// Waits until the core has nothing left that is to be durable and is not.
@@ -290,9 +324,12 @@ impl Engine {
             Answer::Saved { origin, id, result } => match origin {
                 Origin::Core => self.gateway.handle_saved(id, result, now()),
                 Origin::Ports => self.servers.handle_saved(id, result),
+                // Also a disk that fails answers.
+                Origin::Probe => self.open_probes = self.open_probes.saturating_sub(1),
             },
-            // Both are for whoever starts an engine; one that is about to end has no use for them.
-            Answer::Kept(_) | Answer::BufferOpened => {}
+            Answer::BufferOpened => self.has_buffer_opened = true,
+            // It is for whoever starts an engine.
+            Answer::Kept(_) => {}
         }
     }
 

@@ -25,7 +25,7 @@ use ucifi_core::EndpointId;
 
 use crate::config::Loaded;
 use crate::control::{Call, Reply, Request};
-use crate::limits::CONTROL_CALLS;
+use crate::limits::{CONTROL_CALLS, SETTLE};
 use crate::store::{Store, log_options};
 use engine::{Engine, Order};
 
@@ -60,7 +60,7 @@ pub enum RunError {
     #[error("a server is not listened to any more: {0}")]
     Server(JoinError),
     /// Nothing is kept any more.
-    #[error("what writes to disk has ended")]
+    #[error("what writes to disk has ended or does not answer")]
     Store,
     /// Neither the new configuration nor the old one could be run.
     #[error("cannot go on with the old configuration: {0}")]
@@ -149,7 +149,15 @@ async fn supervise(
                 engine.stop(&mut store).await;
                 return store.close().await.then_some(()).ok_or(RunError::Store);
             }
-            Order::Reload(loaded, done) => (*loaded, Some(done)),
+            Order::Reload(loaded, done) => {
+                if !engine.disk_answers(&mut store, SETTLE).await {
+                    // No engine would run until the disk answers.
+                    error!("the disk does not answer, going on with the old configuration");
+                    done.send(false).ok();
+                    continue;
+                }
+                (*loaded, Some(done))
+            }
             Order::Restart => (before.clone(), None),
         };
         generation = generation.wrapping_add(1);

@@ -114,8 +114,15 @@ impl Ports {
             .collect()
     }
 
+    /// Says whether somebody has a port.
+    pub(super) fn is_taken(&self, port: u16) -> bool {
+        self.taken.contains(&port)
+    }
+
     fn insert(&mut self, name: PortName, port: u16) {
-        if let Some(before) = self.kept.insert(name, port) {
+        if let Some(before) = self.kept.insert(name, port)
+            && !self.kept.values().any(|kept| *kept == before)
+        {
             self.taken.remove(&before);
         }
         self.taken.insert(port);
@@ -161,6 +168,17 @@ mod tests {
         );
         assert_eq!(ports.candidates(&name("b"), None).collect::<Vec<_>>(), [5001]);
         assert_eq!(ports.candidates(&name("c"), None).next(), None);
+    }
+
+    #[test]
+    fn a_port_that_two_have_is_free_when_neither_has_it() {
+        let mut ports = Ports::default();
+        ports.give(EndpointId(0), &name("a"), 5000);
+        ports.give(EndpointId(1), &name("b"), 5000);
+        ports.give(EndpointId(1), &name("b"), 5001);
+        assert!(ports.is_taken(5000) && ports.is_taken(5001));
+        ports.give(EndpointId(0), &name("a"), 5002);
+        assert!(!ports.is_taken(5000));
     }
 
     #[test]

@@ -251,8 +251,7 @@ fn aim(
     ports: &mut Ports,
     (tasks, inputs): (&mut JoinSet<()>, &mpsc::Sender<Input>),
 ) -> io::Result<()> {
-    let candidates = ports.candidates(&endpoint.port_name, server.ports.as_ref());
-    if let Some(socket) = endpoint.open(address, candidates)? {
+    if let Some(socket) = endpoint.open(address, ports, server.ports.as_ref())? {
         tasks.spawn(receive(id, socket, inputs.clone()));
     }
     let connected = endpoint.connect(address);

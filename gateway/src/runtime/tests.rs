@@ -1,15 +1,32 @@
 //! What becomes of the gateway when a part of it ends.
 
-use tempfile::TempDir;
-use ucifi_core::buffer::Options;
+use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+use ucifi_adapters::modbus::Event;
+use ucifi_core::Uplink;
+use ucifi_core::buffer::Options;
+use ucifi_core::field::{BlockContent, Frame, Link, RegisterBlock, Table};
+
+use super::clock::now;
 use super::*;
 use crate::config::{File, Sources, read};
+use crate::limits::INPUTS;
+use crate::store::buffer_folder;
+
+/// A meter on a bus whose port is not there.
+const METER: &str = "[[bus]]\nname = \"b\"\nport = \"/dev/none\"\n[[device]]\nid = \"m\"\nprofile = \"eastron.sdm120\"\n\
+    bus = \"b\"\nunit = 1\n";
 
 /// Returns the configuration of a gateway that keeps everything in a folder.
 fn loaded(folder: &TempDir) -> Loaded {
+    loaded_with(folder, "")
+}
+
+/// The same with something on its buses.
+fn loaded_with(folder: &TempDir, buses: &str) -> Loaded {
     let text = format!(
-        "[gateway]\nname = \"c\"\nstate_dir = {:?}\n[[server]]\nname = \"city\"\nuri = \"coap://127.0.0.1:1\"\n",
+        "[gateway]\nname = \"c\"\nstate_dir = {:?}\n[[server]]\nname = \"city\"\nuri = \"coap://127.0.0.1:1\"\n{buses}",
         folder.path()
     );
     let name = "t".to_owned();
@@ -59,4 +76,79 @@ async fn a_gateway_that_was_stopped_has_let_go_of_its_ports() {
     assert!(std::net::UdpSocket::bind(("0.0.0.0", free)).is_err());
     running.stop().await.unwrap();
     std::net::UdpSocket::bind(("0.0.0.0", free)).unwrap();
+}
+
+/// Tells a new voltage of the meter as fast as it is taken.
+async fn measure(inputs: mpsc::Sender<Input>) {
+    for step in 0u16.. {
+        let volts = 200.0 + f32::from(step % 50);
+        let bits = volts.to_bits();
+        let block = RegisterBlock {
+            table: Table::InputRegisters,
+            address: 0,
+            content: BlockContent::Words(vec![(bits >> 16) as u16, bits as u16]),
+        };
+        let uplink = Uplink {
+            link: Link::Modbus {
+                bus: "b".into(),
+                unit: 1,
+            },
+            frame: Frame::ModbusBlock(block),
+            received: now(),
+        };
+        let event = FromBus::Event(Event::Uplink(uplink));
+        let bus = "b".into();
+        inputs.send(Input::Bus { bus, event }).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_whose_meters_never_rest_stops_in_good_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded_with(&folder, METER), kept, store.health(), 1).unwrap();
+    let (sender, inputs) = mpsc::channel(INPUTS);
+    engine.inputs = inputs;
+    let meter = engine.buses.tasks.spawn(measure(sender));
+    engine.buses.measuring.push(meter);
+    // The meter has begun when the disk has answered.
+    assert!(engine.disk_answers(&mut store, SETTLE).await);
+    let begin = Instant::now();
+    engine.stop(&mut store).await;
+    assert!(begin.elapsed() < SETTLE, "{:?}", begin.elapsed());
+    let kept = store.restart(Options::default()).await.unwrap();
+    let last_word = |name: &String| name.ends_with("stopped");
+    assert!(
+        kept.saved.values.keys().any(last_word),
+        "{:?}",
+        kept.saved.values.keys()
+    );
+}
+
+#[tokio::test]
+async fn a_configuration_is_not_exchanged_while_the_disk_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
+    assert!(engine.disk_answers(&mut store, SETTLE).await);
+    let patience = Duration::from_millis(20);
+    assert!(!engine.disk_answers(&mut Store::hanging(), patience).await);
+}
+
+#[tokio::test]
+async fn who_drops_readings_is_told_that_the_buffer_cannot_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(buffer_folder(folder.path()), "").unwrap();
+    let (store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
+    let (reply, answer) = oneshot::channel();
+    let request = Request::DropOlder {
+        before_unix_ms: 1_700_000_000_000,
+        server: None,
+    };
+    answers::answer(&mut engine, Call { request, reply });
+    let Reply::Error(problem) = answer.await.unwrap() else {
+        panic!("it says that it has dropped them");
+    };
+    assert!(problem.message.contains("cannot be opened"), "{problem:?}");
 }

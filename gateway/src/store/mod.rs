@@ -24,8 +24,10 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::error;
 use ucifi_core::buffer::{Options, Reply, Request, Statistics};
 use ucifi_core::state::{Kept, SaveRequest};
 
@@ -34,7 +36,7 @@ pub use folder::{FolderError, FolderLock};
 pub use log::{buffer_folder, log_options};
 pub use state::State;
 
-use crate::limits::{STORE_ANSWERS, STORE_ORDERS};
+use crate::limits::{SETTLE, STORE_ANSWERS, STORE_ORDERS};
 use worker::Worker;
 
 /// Who wants something saved.
@@ -44,6 +46,8 @@ pub enum Origin {
     Core,
     /// Whoever allots local ports.
     Ports,
+    /// Who saves nothing but wants to know whether the disk answers.
+    Probe,
 }
 
 /// What became of something that was asked.
@@ -193,13 +197,41 @@ impl Store {
         }
     }
 
-    /// Closes what is kept, when everything asked for is done. Says whether the thread ended well.
-    pub async fn close(mut self) -> bool {
+    /// Asks for a write that changes nothing: it is answered when the disk is.
+    pub fn probe(&mut self) {
+        let request = SaveRequest {
+            id: 0,
+            changes: Vec::new(),
+            is_current: false,
+        };
+        self.save(Origin::Probe, request);
+    }
+
+    /// Closes what is kept, when everything asked for is done. Says whether the thread ended well, in time: one whose
+    /// disk does not answer is left behind.
+    pub async fn close(self) -> bool {
+        self.close_within(SETTLE).await
+    }
+
+    async fn close_within(mut self, patience: Duration) -> bool {
         self.order(Order::Close);
-        while !self.waiting.is_empty() && self.next().await.is_some() {}
-        drop(self.orders);
-        while self.answers.recv().await.is_some() {}
-        let thread = self.thread;
+        let finish = async move {
+            while !self.waiting.is_empty() && self.next().await.is_some() {}
+            let Self {
+                orders,
+                mut answers,
+                thread,
+                ..
+            } = self;
+            drop(orders);
+            // It lets go of its answers last of all.
+            while answers.recv().await.is_some() {}
+            thread
+        };
+        let Ok(thread) = tokio::time::timeout(patience, finish).await else {
+            error!("the disk does not answer: what was not written by now may be lost");
+            return false;
+        };
         let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
         joined.unwrap_or(false)
     }
@@ -217,6 +249,28 @@ impl Store {
                 // The end of the answers tells that the thread has ended.
                 Err(TrySendError::Disconnected(_)) => return,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Returns one whose disk never answers.
+    pub(crate) fn hanging() -> Self {
+        let (orders, ordered) = sync_channel(STORE_ORDERS);
+        let (answer, answers) = mpsc::channel(STORE_ANSWERS);
+        let hang = move || {
+            let _kept = (ordered, answer);
+            loop {
+                std::thread::park();
+            }
+        };
+        Self {
+            orders,
+            waiting: VecDeque::new(),
+            answers,
+            health: HealthWatch::default(),
+            thread: std::thread::spawn(hang),
         }
     }
 }

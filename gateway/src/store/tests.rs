@@ -179,3 +179,23 @@ async fn a_buffer_that_cannot_be_opened_refuses_and_takes_readings_when_it_can()
     assert_eq!(store.next().await, Some(Answer::Buffer(committed)));
     assert!(store.close().await);
 }
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_does_not_keep_anybody_from_ending() {
+    assert!(!Store::hanging().close_within(Duration::from_millis(20)).await);
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_when_all_that_was_asked_before_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    store.save(Origin::Core, save(1, "a", "1"));
+    store.probe();
+    for expected in [Origin::Core, Origin::Probe] {
+        let Some(Answer::Saved { origin, result, .. }) = store.next().await else {
+            panic!("no answer");
+        };
+        assert_eq!((origin, result), (expected, Ok(())));
+    }
+    assert!(store.close().await);
+}

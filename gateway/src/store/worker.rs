@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tracing::{error, info};
-use ucifi_core::buffer::{Commit, Contents, DiskError, Log, Options, Reply, Request};
+use ucifi_core::buffer::{Commit, Contents, DiskError, Gap, Log, Moment, Options, Reply, Request};
 use ucifi_core::state::Kept;
 
 use super::{Answer, FileDisk, Health, HealthWatch, Order, State, buffer_folder};
@@ -17,6 +17,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// More readings than a gateway ever takes.
 const FAR_AHEAD: u64 = 1 << 48;
 
+/// Stands for the number of this start while the buffer, which has it, cannot be opened: the first start has number 1.
+const UNKNOWN_START: u32 = 0;
+
 /// More readings than a gateway takes in a millisecond.
 const READINGS_PER_MS: u64 = 16;
 
@@ -25,6 +28,8 @@ pub(super) struct Worker {
     options: Options,
     state: State,
     buffer: Buffer,
+    /// What was missing in the buffer when it could be opened after all, for whoever asks for what is in it.
+    untold: Vec<Gap>,
     /// Why the last commit failed, where it did.
     commit_failure: Option<DiskError>,
     /// Whether the end that comes is an orderly one.
@@ -34,12 +39,13 @@ pub(super) struct Worker {
 
 /// The log of readings.
 enum Buffer {
-    Open(Box<Log<FileDisk>>),
-    /// It cannot be read, let alone written.
-    Closed {
-        reason: String,
-        retry_at: Instant,
+    Open {
+        log: Box<Log<FileDisk>>,
+        /// The number of this start of the process.
+        boot: u32,
     },
+    /// It cannot be read, let alone written.
+    Closed { reason: String, retry_at: Instant },
 }
 
 impl Worker {
@@ -54,6 +60,7 @@ impl Worker {
             options,
             state,
             buffer,
+            untold: Vec::new(),
             commit_failure: None,
             is_orderly: false,
             health,
@@ -121,9 +128,11 @@ impl Worker {
             return;
         }
         *retry_at = now + RETRY;
-        if let Ok((log, _)) = open_log(&self.folder, &self.options) {
+        if let Ok((log, contents)) = open_log(&self.folder, &self.options) {
             info!("the buffer can be opened again");
-            self.buffer = Buffer::Open(Box::new(log));
+            self.untold.extend(contents.gaps);
+            let (log, boot) = (Box::new(log), contents.boot);
+            self.buffer = Buffer::Open { log, boot };
             answer(Answer::BufferOpened);
         }
     }
@@ -131,14 +140,19 @@ impl Worker {
     fn poll_timeout(&self) -> Instant {
         let state = self.state.poll_timeout();
         match &self.buffer {
-            Buffer::Open(_) => state,
+            Buffer::Open { .. } => state,
             Buffer::Closed { retry_at, .. } => state.min(*retry_at),
         }
     }
 
-    fn carry_out(&mut self, request: Request) -> Vec<Reply> {
+    fn carry_out(&mut self, mut request: Request) -> Vec<Reply> {
         let reason = match &mut self.buffer {
-            Buffer::Open(log) => return log.handle(request),
+            Buffer::Open { log, boot } => {
+                if let Request::Commit(commit) = &mut request {
+                    name_start(commit, *boot);
+                }
+                return log.handle(request);
+            }
             Buffer::Closed { reason, .. } => reason.clone(),
         };
         let failed = DiskError::Failed(reason);
@@ -164,9 +178,11 @@ impl Worker {
             reason: String::new(),
             retry_at: now,
         };
-        let (buffer, contents) = open_buffer(&self.folder, &self.options, now);
+        let (buffer, mut contents) = open_buffer(&self.folder, &self.options, now);
         self.buffer = buffer;
         self.commit_failure = None;
+        self.untold.retain(|gap| !contents.gaps.contains(gap));
+        contents.gaps.append(&mut self.untold);
         let saved = self.state.saved();
         Kept { saved, contents }
     }
@@ -174,7 +190,7 @@ impl Worker {
     fn tell_health(&self) {
         let failure = self.commit_failure.as_ref().map(ToString::to_string);
         let (buffer_failure, statistics) = match &self.buffer {
-            Buffer::Open(log) => (failure, Some(log.statistics())),
+            Buffer::Open { log, .. } => (failure, Some(log.statistics())),
             Buffer::Closed { reason, .. } => (Some(reason.clone()), None),
         };
         self.health.set(Health {
@@ -187,7 +203,10 @@ impl Worker {
 
 fn open_buffer(folder: &Path, options: &Options, now: Instant) -> (Buffer, Contents) {
     match open_log(folder, options) {
-        Ok((log, contents)) => (Buffer::Open(Box::new(log)), contents),
+        Ok((log, contents)) => {
+            let (log, boot) = (Box::new(log), contents.boot);
+            (Buffer::Open { log, boot }, contents)
+        }
         Err(reason) => {
             error!(
                 reason,
@@ -220,12 +239,25 @@ fn begin(log: &mut Log<FileDisk>, contents: &mut Contents) {
     }
 }
 
+/// Gives readings the number of this start that were taken before it was known: the buffer could not be opened then.
+fn name_start(commit: &mut Commit, known: u32) {
+    let batches = commit.batches.iter_mut();
+    for record in batches.flat_map(|batch| &mut batch.records) {
+        if let Moment::Boot { boot, .. } = &mut record.moment
+            && *boot == UNKNOWN_START
+        {
+            *boot = known;
+        }
+    }
+}
+
 /// Returns what is told of a buffer that cannot be read: the numbers of new readings are beyond all that were ever
 /// given, so that they stay apart when it can be read after all.
 fn unknown() -> Contents {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ms = u64::try_from(since_1970.as_millis()).unwrap_or_default();
     Contents {
+        boot: UNKNOWN_START,
         next_seq: FAR_AHEAD.saturating_add(ms.saturating_mul(READINGS_PER_MS)),
         ..Contents::default()
     }
@@ -234,6 +266,9 @@ fn unknown() -> Contents {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use lwm2m_client::Value;
+    use ucifi_core::buffer::{Batch, Debt, PointClass, Record, Stream};
 
     use super::*;
 
@@ -265,6 +300,96 @@ mod tests {
         }
         assert!(is_taken(worker.carry_out(commit())));
         assert!(worker.restart().contents.next_seq >= kept.contents.next_seq);
+    }
+
+    fn reading(seq: u64, boot: u32) -> Request {
+        let record = Record {
+            seq,
+            path: "/3421/0/1".parse().unwrap(),
+            value: Value::String(format!("reading {seq}")),
+            moment: Moment::Boot { boot, ms: 5 },
+        };
+        let stream = Stream {
+            device: "meter".into(),
+            class: PointClass::Measurement,
+        };
+        let batch = Batch {
+            stream,
+            accounts: vec!["city".into()],
+            records: vec![record],
+        };
+        Request::Commit(Commit {
+            next_seq: seq + 1,
+            batches: vec![batch],
+            ..Commit::default()
+        })
+    }
+
+    /// Opens a folder in which the buffer can be opened at the second attempt only.
+    fn late(folder: &Path) -> (Worker, Contents) {
+        let (buffer, aside) = (buffer_folder(folder), folder.join("aside"));
+        let is_there = std::fs::rename(&buffer, &aside).is_ok();
+        std::fs::write(&buffer, "").unwrap();
+        let (mut worker, kept) = Worker::open(folder, Options::default(), HealthWatch::default());
+        std::fs::remove_file(&buffer).unwrap();
+        if is_there {
+            std::fs::rename(&aside, &buffer).unwrap();
+        }
+        worker.retry_buffer(Instant::now() + RETRY, |_| {});
+        assert!(matches!(worker.buffer, Buffer::Open { .. }));
+        (worker, kept.contents)
+    }
+
+    #[test]
+    fn readings_taken_before_the_buffer_could_be_opened_belong_to_this_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut worker, contents) = late(folder.path());
+        let Buffer::Open { boot, .. } = worker.buffer else {
+            panic!("it is not open");
+        };
+        let first = contents.next_seq;
+        worker.carry_out(reading(first, contents.boot));
+        let stream = Stream {
+            device: "meter".into(),
+            class: PointClass::Measurement,
+        };
+        let account = "city".into();
+        let replies = worker.carry_out(Request::Load {
+            debt: Debt { account, stream },
+            from: first,
+            limit: 1,
+        });
+        let [
+            Reply::Loaded {
+                result: Ok(loaded), ..
+            },
+        ] = &replies[..]
+        else {
+            panic!("{replies:?}");
+        };
+        assert_eq!(loaded[0].moment, Moment::Boot { boot, ms: 5 });
+    }
+
+    #[test]
+    fn what_is_missing_in_a_buffer_that_is_opened_late_is_told_with_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut worker, kept) = Worker::open(folder.path(), Options::default(), HealthWatch::default());
+        let first = kept.contents.next_seq;
+        for seq in first..first + 3 {
+            worker.carry_out(reading(seq, kept.contents.boot));
+        }
+        drop(worker);
+        let segment = buffer_folder(folder.path()).join("segment-0000");
+        let mut bytes = std::fs::read(&segment).unwrap();
+        // Not the first one, whose frame has the names.
+        let text = format!("reading {}", first + 1).into_bytes();
+        let place = bytes.windows(text.len()).position(|bytes| bytes == text).unwrap();
+        bytes[place] ^= 0xff;
+        std::fs::write(&segment, bytes).unwrap();
+        let (mut worker, _) = late(folder.path());
+        let told = worker.restart().contents.gaps;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(worker.restart().contents.gaps, [], "once");
     }
 
     #[test]

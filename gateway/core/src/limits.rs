@@ -143,15 +143,18 @@ pub const MAX_CACHED_SEGMENTS: usize = 4;
 /// Readings of one stream in a block of the buffer that was merged of smaller ones: beyond that merging saves nothing.
 pub const MAX_MERGED_RECORDS: usize = 512;
 
+/// How far apart blocks may have been stored that are merged: the merged one counts as old as its first.
+pub const MAX_MERGED_SECS: u64 = 3_600;
+
 /// How often the buffer looks for readings that have grown too old, in milliseconds.
 pub const AGE_CHECK_MS: i64 = 10_000;
 
 /// How often a part of the buffer is read that the disk does not give, before it is left alone.
 pub const MAX_READ_ATTEMPTS: usize = 3;
 
-/// How often a segment of the buffer is asked of the disk in vain before what is owed in it counts as lost: whoever
-/// wants it waits longer and longer in between.
-pub const MAX_FAILED_LOADS: u32 = 16;
+/// How often one debtor asks for a segment of the buffer in vain before what the disk does not give of it counts as lost:
+/// an hour of asking again after [`LOAD_RETRY`]. A disk that is away for a moment costs nothing.
+pub const MAX_FAILED_LOADS: u32 = 720;
 
 /// Segment files of the buffer that are kept although nothing is owed in them.
 pub const MAX_SPARE_SEGMENTS: usize = 2;

@@ -30,6 +30,8 @@ pub(crate) struct CrashDisk {
     pub(crate) failing_syncs: Vec<bool>,
     /// How many reads fail before one succeeds again.
     pub(crate) failing_reads: Cell<u32>,
+    /// A file and an offset in it: reads that reach over it fail.
+    pub(crate) bad_sector: Option<(String, u64)>,
     /// How many writes, syncs, creations and removals there were.
     pub(crate) changes: u64,
     pub(crate) syncs: u64,
@@ -141,6 +143,10 @@ impl Disk for CrashDisk {
     }
 
     fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
+        let is_bad = |(file, at): &(String, u64)| file == name && (offset..offset + len as u64).contains(at);
+        if self.bad_sector.as_ref().is_some_and(is_bad) {
+            return Err(DiskError::Failed("a bad sector".to_owned()));
+        }
         if self.failing_reads.get() > 0 {
             self.failing_reads.set(self.failing_reads.get() - 1);
             return Err(DiskError::Failed("a bad sector".to_owned()));

@@ -146,12 +146,15 @@ impl<D: Disk> Log<D> {
         let Some(held) = self.cache.get(segment) else {
             return;
         };
-        let is_old = |secs: Option<i64>| secs.is_some_and(|secs| secs < before_secs);
-        let blocks = held.blocks(stream).to_vec();
+        let old = held.blocks(stream).iter().filter(|block| {
+            let is_old = block.stored_secs.is_some_and(|secs| secs < before_secs);
+            is_old && held.accounts(block).contains(&account)
+        });
+        let old: Vec<_> = old.copied().collect();
         let owed = self.owed_runs(stream, account, 0, u64::MAX);
         let before: u64 = owed.iter().map(|run| u64::from(run.owed)).sum();
-        for block in blocks.iter().filter(|block| is_old(block.stored_secs)) {
-            self.give_up(stream, segment, account, *block, GapReason::Age);
+        for block in old {
+            self.give_up(stream, segment, account, block, GapReason::Age);
         }
         let owed = self.owed_runs(stream, account, 0, u64::MAX);
         let after: u64 = owed.iter().map(|run| u64::from(run.owed)).sum();
@@ -204,11 +207,13 @@ impl<D: Disk> Log<D> {
         let streams = self.index.streams();
         let runs = streams.flat_map(|(id, stream)| stream.runs.iter().map(|run| (*id, run)));
         let debts = runs.flat_map(|(id, run)| {
-            run.owed
-                .iter()
-                .map(move |(account, _)| (id, *account, run.segment))
+            let owed = run.owed.iter().filter(|(_, owed)| *owed > 0);
+            owed.map(move |(account, _)| (id, *account, run.segment))
         });
-        debts.collect()
+        let mut debts: Vec<_> = debts.collect();
+        // Segment by segment, so that each is read once.
+        debts.sort_unstable_by_key(|(id, account, segment)| (*segment, *id, *account));
+        debts
     }
 }
 

@@ -71,6 +71,7 @@ impl<D: Disk> Log<D> {
             self.statistics.commits += 1;
             self.settle_all(&commit.settled);
         }
+        self.count_again();
         self.release();
         result
     }

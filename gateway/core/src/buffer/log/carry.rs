@@ -121,6 +121,15 @@ struct Gathering {
     records: Vec<Record>,
 }
 
+/// Says whether blocks were stored so close together that they may count as stored at the same time.
+fn are_close(a: Option<i64>, b: Option<i64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.abs_diff(b) <= limits::MAX_MERGED_SECS,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 impl<D: Disk> Log<D> {
     /// Returns what a segment holds that is owed, small blocks merged to larger ones.
     pub(super) fn carry(&mut self, segment: u64) -> Result<Vec<Parcel>, DiskError> {
@@ -146,6 +155,7 @@ impl<D: Disk> Log<D> {
             let joins = gathering.as_ref().is_some_and(|gathering| {
                 gathering.stream == stream
                     && gathering.accounts == accounts
+                    && are_close(gathering.stored_secs, block.stored_secs)
                     && gathering.records.len() + owed.len() <= limits::MAX_MERGED_RECORDS
                     && gathering.records.last().is_some_and(|last| last.seq < first.seq)
             });

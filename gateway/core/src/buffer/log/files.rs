@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Log;
+use super::{Log, Owner};
 use crate::buffer::{Disk, DiskError};
 use crate::limits;
 
@@ -38,8 +38,10 @@ pub(super) struct Files {
     pub(super) explained: BTreeSet<u32>,
     /// The number of the next segment.
     pub(super) next_id: u64,
-    /// How often the disk did not give a segment, by its number, until it did.
-    pub(super) failed_reads: BTreeMap<u64, u32>,
+    /// How often the disk did not give a segment, by its number and who asked for it, until it did.
+    pub(super) failed_loads: BTreeMap<u64, BTreeMap<Owner, u32>>,
+    /// Runs of which more counts as owed than may be, by the number of the segment: it could not be read.
+    pub(super) uncounted: BTreeMap<u64, BTreeSet<Owner>>,
     /// Those of which the disk did not give all: what it may give another time is not overwritten.
     pub(super) unreadable: BTreeSet<String>,
     /// Whether the disk had no space for the last file that was wanted.
@@ -62,7 +64,8 @@ impl Files {
 
     /// Moves the file of a segment to the spare ones.
     pub(super) fn release(&mut self, id: u64) {
-        self.failed_reads.remove(&id);
+        self.failed_loads.remove(&id);
+        self.uncounted.remove(&id);
         if let Some(file) = self.segments.remove(&id) {
             self.spare(file);
         }

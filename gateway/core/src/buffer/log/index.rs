@@ -19,6 +19,8 @@ pub(super) struct Run {
     pub(super) last: u64,
     /// How many readings are stored.
     pub(super) count: u32,
+    /// How many that makes, once for each account that they were stored for.
+    pub(super) shares: u64,
     /// Their encoded bytes.
     pub(super) bytes: u32,
     /// When the oldest of them was stored, in seconds since 1970; the highest number where no time is known.
@@ -49,8 +51,12 @@ impl Run {
     }
 
     fn live_bytes(&self) -> u64 {
-        let weights = self.owed.iter().map(|(_, owed)| self.weight(*owed));
-        weights.max().unwrap_or_default()
+        let weights = || self.owed.iter().map(|(_, owed)| self.weight(*owed));
+        // Readings of several accounts stand there once: the sum counts each as often as it is shared.
+        let count = u64::from(self.count.max(1));
+        let shared = (weights().sum::<u64>() * count).div_ceil(self.shares.max(count));
+        let largest = weights().max().unwrap_or_default();
+        largest.max(shared).min(u64::from(self.bytes))
     }
 }
 
@@ -157,6 +163,7 @@ impl Index {
                 first: block.first,
                 last: block.last,
                 count: 0,
+                shares: 0,
                 bytes: 0,
                 oldest_secs: i64::MAX,
                 owed: Vec::with_capacity(block.owed.len()),
@@ -167,6 +174,7 @@ impl Index {
             run.first = run.first.min(block.first);
             run.last = run.last.max(block.last);
             run.count = run.count.saturating_add(block.count);
+            run.shares += u64::from(block.count) * block.owed.len() as u64;
             run.bytes = run.bytes.saturating_add(block.bytes);
             run.oldest_secs = run.oldest_secs.min(block.stored_secs.unwrap_or(i64::MAX));
             for (account, owed) in &block.owed {

@@ -50,10 +50,11 @@ impl<D: Disk> Log<D> {
         for (at, run) in runs.iter().enumerate() {
             match self.oldest_of_run(stream, run.segment, account, from, limit) {
                 Ok(more) => found.extend(more),
-                Err(_) if self.is_hopeless(run.segment) => {
-                    self.give_up_run(stream, run.segment, account, GapReason::Corrupt);
+                Err(error) => {
+                    let asked = self.files.failed_loads.entry(run.segment).or_default();
+                    *asked.entry((stream, account)).or_default() += 1;
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
             found.sort_by_key(|(record, segment)| (record.seq, std::cmp::Reverse(*segment)));
             let all = found.len();
@@ -107,10 +108,10 @@ impl<D: Disk> Log<D> {
         Ok(found)
     }
 
-    /// Says whether a segment could not be read so often that what is owed in it counts as lost.
+    /// Says whether somebody asked for a segment so often in vain that what the disk does not give of it counts as lost.
     fn is_hopeless(&self, segment: u64) -> bool {
-        let failed = self.files.failed_reads.get(&segment);
-        failed.is_some_and(|failed| *failed >= limits::MAX_FAILED_LOADS)
+        let asked = self.files.failed_loads.get(&segment);
+        asked.is_some_and(|asked| asked.values().any(|failed| *failed >= limits::MAX_FAILED_LOADS))
     }
 
     /// Brings a segment into memory.
@@ -122,14 +123,15 @@ impl<D: Disk> Log<D> {
             return Err(DiskError::Missing(format!("segment {id} of the buffer")));
         };
         let end = file.end as usize;
-        let bytes = match self.disk.read(&file.name, 0, end) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                *self.files.failed_reads.entry(id).or_default() += 1;
-                return Err(error);
+        let name = file.name.clone();
+        let bytes = match self.disk.read(&name, 0, end) {
+            Ok(bytes) => {
+                self.files.failed_loads.remove(&id);
+                bytes
             }
+            Err(error) if !self.is_hopeless(id) => return Err(error),
+            Err(_) => self.read_through(&name, end as u64).0,
         };
-        self.files.failed_reads.remove(&id);
         self.statistics.segment_reads += 1;
         let is_short = bytes.len() < end;
         let (segment, scan) = Segment::read(id, bytes, Some(end), &self.names);
@@ -138,11 +140,42 @@ impl<D: Disk> Log<D> {
             self.statistics.rotten_segments += 1;
             self.reconcile(id);
         }
+        self.recount(id);
         Ok(())
     }
 
-    /// Compares what a segment holds with what it held when it was last looked at, and reports what is missing.
+    /// Counts what could not be counted while the disk did not give a segment.
+    fn recount(&mut self, segment: u64) {
+        for (stream, account) in self.files.uncounted.remove(&segment).unwrap_or_default() {
+            match self.owed_seqs(stream, segment, account, 0, u64::MAX, usize::MAX) {
+                Ok(seqs) => self.index.set_owed(stream, segment, account, seqs.len() as u32),
+                Err(_) => self.leave_uncounted(stream, segment, account),
+            }
+        }
+    }
+
+    /// Notes that what is owed of a run is less than was counted, perhaps.
+    pub(super) fn leave_uncounted(&mut self, stream: StreamId, segment: u64, account: u32) {
+        self.files
+            .uncounted
+            .entry(segment)
+            .or_default()
+            .insert((stream, account));
+    }
+
+    /// Looks into a segment again that could not be read when something in it was settled, one at a time.
+    pub(super) fn count_again(&mut self) {
+        if let Some((segment, _)) = self.files.uncounted.first_key_value() {
+            // Where it fails again, the next commit tries.
+            self.fetch(*segment).unwrap_or_default();
+        }
+    }
+
+    /// Compares what a segment holds with what it held when it was last looked at, and reports what is missing. That is
+    /// settled, so that it is told once, unless the disk may give it another time.
     fn reconcile(&mut self, segment: u64) {
+        let file = self.files.segments.get(&segment);
+        let is_readable = file.is_some_and(|file| !self.files.unreadable.contains(&file.name));
         let streams = self.index.streams();
         let runs = streams.flat_map(|(id, stream)| stream.runs.iter().map(|run| (*id, run.clone())));
         let runs: Vec<_> = runs.filter(|(_, run)| run.segment == segment).collect();
@@ -160,6 +193,9 @@ impl<D: Disk> Log<D> {
                         times: None,
                         reason: GapReason::Corrupt,
                     });
+                    if is_readable {
+                        self.settle_hole(stream, *account, run.first, run.last);
+                    }
                 }
             }
         }

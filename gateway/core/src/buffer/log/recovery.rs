@@ -439,7 +439,7 @@ impl<D: Disk> Log<D> {
 
     /// Reads a file from its beginning; what the disk does not give, however often it is asked, is zeros. Says whether
     /// all of it was given.
-    fn read_through(&mut self, name: &str, len: u64) -> (Vec<u8>, bool) {
+    pub(super) fn read_through(&mut self, name: &str, len: u64) -> (Vec<u8>, bool) {
         let mut bytes = Vec::new();
         let mut is_readable = true;
         while (bytes.len() as u64) < len {

@@ -4,6 +4,8 @@
 //! owed in some other segment is copied into the new one with the very frame that begins it, so that this one is free
 //! then. So that this is never much, no more than three quarters of the space is filled with what is owed.
 
+use std::collections::BTreeSet;
+
 use super::Log;
 use super::append::Content;
 use super::frame::{FRAME_HEAD_BYTES, HEADER_BYTES};
@@ -159,12 +161,7 @@ impl<D: Disk> Log<D> {
     /// Returns the length of a new segment with this content.
     fn first_frame_bytes(&self, content: &Content) -> u64 {
         let live = self.files.live(&content.emptied);
-        let (payload, _) = self.payload(
-            self.files.next_id,
-            &std::collections::BTreeSet::new(),
-            Some(&live),
-            content,
-        );
+        let (payload, _) = self.payload(self.files.next_id, &BTreeSet::new(), Some(&live), content);
         (HEADER_BYTES + FRAME_HEAD_BYTES + payload.len()) as u64
     }
 
@@ -202,11 +199,17 @@ impl<D: Disk> Log<D> {
     /// Evicts the oldest of the least urgent classes until no more than `bound` bytes are owed, to one account or
     /// to all; nothing that is more urgent than `class`.
     fn evict(&mut self, class: PointClass, account: Option<u32>, bound: u64, reason: GapReason) {
+        // What cannot be read now is not given up unread: something else goes.
+        let mut unreadable = BTreeSet::new();
         for evicted in CLASSES.into_iter().filter(|evicted| *evicted >= class) {
             while self.owed_bytes(account) > bound {
-                let Some((stream, segment)) = self.oldest_run(evicted, account) else {
+                let Some((stream, segment)) = self.oldest_run(evicted, account, &unreadable) else {
                     break;
                 };
+                if self.fetch(segment).is_err() {
+                    unreadable.insert(segment);
+                    continue;
+                }
                 let excess = self.owed_bytes(account) - bound;
                 let accounts = match account {
                     Some(account) => vec![account],
@@ -231,9 +234,15 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    fn oldest_run(&self, class: PointClass, account: Option<u32>) -> Option<(StreamId, u64)> {
+    fn oldest_run(
+        &self,
+        class: PointClass,
+        account: Option<u32>,
+        without: &BTreeSet<u64>,
+    ) -> Option<(StreamId, u64)> {
         let streams = self.index.streams().filter(|(id, _)| id.class == class);
         let runs = streams.flat_map(|(id, stream)| stream.runs.iter().map(|run| (*id, run)));
+        let runs = runs.filter(|(_, run)| !without.contains(&run.segment));
         let owed = runs.filter(|(_, run)| match account {
             Some(account) => run.owed_to(account) > 0,
             None => run.is_owed(),
@@ -257,7 +266,6 @@ impl<D: Disk> Log<D> {
     /// Evicts blocks of a run, the oldest first, until enough bytes are gone; at least one.
     fn evict_run(&mut self, stream: StreamId, segment: u64, account: u32, excess: u64, reason: GapReason) {
         if self.fetch(segment).is_err() {
-            self.give_up_run(stream, segment, account, reason);
             return;
         }
         let none = Segment::default();
@@ -282,7 +290,7 @@ impl<D: Disk> Log<D> {
         }
         let left = self.owed_here(stream, segment, account);
         self.statistics.evicted_records += u64::from(before - left.min(before));
-        if left == before {
+        if left == before && self.fetch(segment).is_ok() {
             self.give_up_run(stream, segment, account, reason);
         }
     }

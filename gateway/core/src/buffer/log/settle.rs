@@ -57,7 +57,13 @@ impl<D: Disk> Log<D> {
             let paid = if first <= run.first && run.last <= last {
                 owed
             } else {
-                self.count_owed(stream, run.segment, account, first, last)
+                match self.count_owed(stream, run.segment, account, first, last) {
+                    Ok(paid) => paid,
+                    Err(_) => {
+                        self.leave_uncounted(stream, run.segment, account);
+                        0
+                    }
+                }
             };
             settled += u64::from(paid);
             self.index
@@ -104,8 +110,8 @@ impl<D: Disk> Log<D> {
         block: BlockRef,
         reason: GapReason,
     ) {
+        // What the disk does not give now is not given up unread.
         let Ok(records) = self.owed_records(stream, segment, account, block) else {
-            self.give_up_run(stream, segment, account, reason);
             return;
         };
         let Some(records) = records else {
@@ -124,8 +130,7 @@ impl<D: Disk> Log<D> {
             times: self.times(&records),
             reason,
         });
-        let all: u64 = self.owed_between(stream, account, first, last);
-        if all == records.len() as u64 {
+        if self.owed_between(stream, account, first, last) == Ok(records.len() as u64) {
             self.settle(stream, account, first, last);
             return;
         }
@@ -157,7 +162,9 @@ impl<D: Disk> Log<D> {
         let runs = self.owed_runs(stream, account, block.first, block.last);
         let owed = runs.iter().find(|run| run.segment == segment);
         let owed = owed.map_or(0, |run| run.owed);
-        let readable = self.count_owed(stream, segment, account, 0, u64::MAX);
+        let Ok(readable) = self.count_owed(stream, segment, account, 0, u64::MAX) else {
+            return;
+        };
         let count = owed.saturating_sub(readable).min(block.count);
         if count > 0 {
             self.index.set_owed(stream, segment, account, owed - count);
@@ -294,16 +301,30 @@ impl<D: Disk> Log<D> {
         Ok(records.map(|records| records.into_iter().filter(is_owed).collect()))
     }
 
-    fn count_owed(&mut self, stream: StreamId, segment: u64, account: u32, first: u64, last: u64) -> u32 {
-        let seqs = self.owed_seqs(stream, segment, account, first, last, usize::MAX);
-        seqs.map_or(0, |seqs| seqs.len() as u32)
+    fn count_owed(
+        &mut self,
+        stream: StreamId,
+        segment: u64,
+        account: u32,
+        first: u64,
+        last: u64,
+    ) -> Result<u32, DiskError> {
+        let seqs = self.owed_seqs(stream, segment, account, first, last, usize::MAX)?;
+        Ok(seqs.len() as u32)
     }
 
-    fn owed_between(&mut self, stream: StreamId, account: u32, first: u64, last: u64) -> u64 {
+    fn owed_between(
+        &mut self,
+        stream: StreamId,
+        account: u32,
+        first: u64,
+        last: u64,
+    ) -> Result<u64, DiskError> {
         let runs = self.owed_runs(stream, account, first, last);
-        let counts = runs
-            .iter()
-            .map(|run| u64::from(self.count_owed(stream, run.segment, account, first, last)));
+        let counts = runs.iter().map(|run| {
+            self.count_owed(stream, run.segment, account, first, last)
+                .map(u64::from)
+        });
         counts.sum()
     }
 
@@ -344,6 +365,10 @@ impl<D: Disk> Log<D> {
                 .map_or(Vec::new(), |stream| stream.runs.clone());
             for run in runs.iter().filter(|run| run.overlaps(first, last)) {
                 let again = self.count_owed(stream, run.segment, account, first, last);
+                let again = again.unwrap_or_else(|_| {
+                    self.leave_uncounted(stream, run.segment, account);
+                    run.count
+                });
                 let owed = run.owed_to(account).saturating_add(again);
                 self.index.set_owed(stream, run.segment, account, owed);
             }

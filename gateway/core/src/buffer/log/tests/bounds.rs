@@ -109,3 +109,69 @@ fn a_gap_names_the_times_and_numbers_that_are_missing() {
     let time = |seq: i64| Timestamp::from_unix_ms(T0 + seq * 10);
     assert_eq!(gap.times, Some(time(1)..=time(40)));
 }
+
+#[test]
+fn nobody_is_told_of_old_readings_that_were_never_owed_to_them() {
+    let mut bench = Bench::new(bounded("city", 1 << 20, Some(30_000)));
+    let water = debt("water", "meter", PointClass::Measurement);
+    bench.store(&water, 1..=20).unwrap();
+    bench.store(&meter(), 21..=40).unwrap();
+    bench.store(&meter(), 100_000..=100_000).unwrap();
+    assert_eq!(bench.lost(), 20);
+    assert!(
+        bench
+            .gaps
+            .iter()
+            .all(|gap| gap.debt == meter() && gap.seqs == (21..=40))
+    );
+    assert_eq!(bench.seqs(&water), Vec::from_iter(1..=20));
+    bench.check_counts();
+}
+
+#[test]
+fn readings_of_one_stream_for_different_servers_count_both() {
+    let mut bench = Bench::new(small());
+    let water = debt("water", "meter", PointClass::Measurement);
+    bench.store(&meter(), 1..=50).unwrap();
+    let one = bench.statistics().live_bytes;
+    bench.store(&water, 51..=100).unwrap();
+    let both = bench.statistics().live_bytes;
+    assert!(both > one * 3 / 2, "{one} and {both}");
+    let shared = Batch {
+        accounts: vec!["city".into(), "water".into()],
+        ..batch(&debt("", "lamp", PointClass::Measurement), 101..=150)
+    };
+    bench
+        .commit(Commit {
+            next_seq: 151,
+            batches: vec![shared],
+            ..Commit::default()
+        })
+        .unwrap();
+    let shared = bench.statistics().live_bytes - both;
+    assert!(shared < one * 3 / 2, "{one} and {shared}");
+}
+
+#[test]
+fn dropping_what_is_old_reads_each_segment_once() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    let debts: Vec<_> = (0..5)
+        .map(|n| debt("city", &format!("meter-{n}"), PointClass::Measurement))
+        .collect();
+    fill(&mut bench, &debts, 200);
+    let mut bench = bench.reopen();
+    let before = bench.statistics();
+    assert!(before.segments > 10);
+    let than = Timestamp::from_unix_ms(T0 + 100_000);
+    let replies = bench.log.handle(Request::DropOlder { than, account: None });
+    assert!(matches!(replies.last(), Some(Reply::Dropped { count }) if *count > 5_000));
+    let reads = bench.statistics().segment_reads - before.segment_reads;
+    assert!(
+        reads <= 2 * before.segments,
+        "{reads} reads of {} segments",
+        before.segments
+    );
+}

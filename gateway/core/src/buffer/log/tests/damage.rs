@@ -208,3 +208,24 @@ fn a_lost_block_of_a_stream_of_which_nothing_else_is_left_is_told_once() {
     let bench = bench.reopen();
     assert_eq!(bench.gaps, [], "it was told");
 }
+
+#[test]
+fn what_rots_while_the_log_is_open_is_told_once() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..100 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    let file = bench.log.files.segments[&1].name.clone();
+    bench.log.cache.remove(1);
+    bench.disk().bytes(&file)[2_000] ^= 1;
+    let left = bench.seqs(&meter());
+    assert_eq!(left.len() as u64 + bench.lost(), 5_000);
+    assert!(bench.lost() > 0);
+    bench.store(&meter(), 5_001..=5_050).unwrap();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.gaps, []);
+    assert_eq!(bench.seqs(&meter()).len(), left.len() + 50);
+}

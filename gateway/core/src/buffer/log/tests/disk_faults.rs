@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::buffer::GapReason;
+use crate::limits;
 
 #[test]
 fn after_a_failed_sync_the_commit_goes_to_another_segment() {
@@ -159,7 +160,7 @@ fn a_segment_that_cannot_be_read_for_good_stands_in_nobodys_way() {
     let mut failures = 0;
     while bench.load(&meter(), 0, 10).is_err() {
         failures += 1;
-        assert!(failures < 100);
+        assert!(failures <= limits::MAX_FAILED_LOADS);
     }
     let lost = bench.lost();
     assert!(lost > 100 && bench.gaps[0].reason == GapReason::Corrupt);
@@ -248,4 +249,115 @@ fn a_bad_sector_under_the_last_frame_of_another_process_does_not_stop_the_log() 
     let mut bench = bench.reopen();
     assert_eq!(bench.seqs(&meter()), Vec::from_iter(5..=20));
     assert_eq!(bench.gaps, []);
+}
+
+#[test]
+fn a_glitch_that_many_streams_meet_loses_nothing() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    let debts: Vec<_> = (0..64)
+        .map(|n| debt("city", &format!("meter-{n}"), PointClass::Measurement))
+        .collect();
+    for n in 0..10 {
+        for (debt, at) in debts.iter().zip(0..) {
+            bench
+                .store(debt, n * 1_280 + at * 20 + 1..=n * 1_280 + at * 20 + 20)
+                .unwrap();
+        }
+    }
+    for _ in 0..3 {
+        bench.disk().failing_reads.set(64);
+        for debt in &debts {
+            assert!(bench.load(debt, 0, 10).is_err());
+        }
+    }
+    bench.disk().failing_reads.set(0);
+    assert_eq!(bench.gaps, []);
+    for debt in &debts {
+        assert_eq!(bench.seqs(debt).len(), 200);
+    }
+}
+
+#[test]
+fn what_must_go_while_the_disk_does_not_read_is_not_given_up_unread() {
+    let mut bench = Bench::new(bounded("city", 6_000, None));
+    let mut stored = 0;
+    while bench.gaps.is_empty() {
+        bench.store(&meter(), stored + 1..=stored + 20).unwrap();
+        stored += 20;
+    }
+    let lost = bench.lost();
+    bench.log.cache = super::super::Cache::default();
+    bench.disk().failing_reads.set(4);
+    bench.store(&meter(), stored + 1..=stored + 20).unwrap();
+    assert!(bench.lost() <= lost + 60, "{lost} and then {}", bench.lost());
+    bench.disk().failing_reads.set(0);
+    assert_eq!(bench.seqs(&meter()).len() as u64 + bench.lost(), stored + 20);
+    bench.check_counts();
+}
+
+#[test]
+fn a_bad_sector_costs_no_more_than_what_is_round_it_and_the_file_is_kept() {
+    let options = Options {
+        segment_bytes: 1 << 18,
+        max_bytes: 1 << 21,
+        ..small()
+    };
+    let mut bench = Bench::new(options);
+    for n in 0..2_000 {
+        bench.store(&meter(), n * 60 + 1..=n * 60 + 60).unwrap();
+    }
+    assert!(bench.statistics().segments >= 2);
+    let file = bench.log.files.segments[&1].name.clone();
+    bench.log.cache.remove(1);
+    bench.disk().bad_sector = Some((file.clone(), 100_000));
+    let mut failures = 0;
+    while bench.load(&meter(), 0, 10).is_err() {
+        failures += 1;
+        assert!(failures <= limits::MAX_FAILED_LOADS);
+    }
+    assert_eq!(failures, limits::MAX_FAILED_LOADS);
+    let first = bench.log.index.segment(1).owed;
+    let left = bench.seqs(&meter());
+    let lost = bench.lost();
+    assert_eq!(left.len() as u64 + lost, 120_000);
+    assert!(
+        0 < lost && lost < first,
+        "{lost} are lost beside the {first} that are left"
+    );
+    assert_eq!(bench.gaps[0].reason, GapReason::Corrupt);
+    let before = bench.disk().bytes(&file).clone();
+    bench.settle(&meter(), 1..=100_000).unwrap();
+    for n in 2_000..3_000 {
+        bench.store(&meter(), n * 60 + 1..=n * 60 + 60).unwrap();
+    }
+    assert_eq!(
+        bench.disk().bytes(&file),
+        &before,
+        "what was not read is not written over"
+    );
+}
+
+#[test]
+fn what_is_paid_while_the_disk_does_not_read_is_counted_when_it_does() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    for n in 0..100 {
+        bench.store(&meter(), n * 50 + 1..=n * 50 + 50).unwrap();
+    }
+    bench.log.cache = super::super::Cache::default();
+    bench.disk().failing_reads.set(4);
+    bench.settle(&meter(), 1..=30).unwrap();
+    bench.disk().failing_reads.set(0);
+    bench.settle(&meter(), 1_000_000..=1_000_001).unwrap();
+    bench.check_counts();
+    for n in 0..166 {
+        bench.settle(&meter(), 1..=(n + 1) * 30).unwrap();
+    }
+    bench.settle(&meter(), 1..=5_000).unwrap();
+    assert_eq!(bench.statistics().live_bytes, 0);
 }

@@ -139,3 +139,15 @@ fn the_time_of_a_start_is_kept_as_long_as_its_readings_are_owed() {
     assert_eq!(times(&mut bench), known);
     assert_eq!(times(&mut bench.reopen()), known);
 }
+
+#[test]
+fn what_is_copied_forward_is_not_taken_for_older_than_it_is() {
+    let mut bench = Bench::new(small());
+    let day = 8_640_000;
+    bench.store(&meter(), 1..=1).unwrap();
+    bench.store(&meter(), 100..=100).unwrap();
+    bench.store(&meter(), day..=day).unwrap();
+    let parcels = bench.log.carry(1).unwrap();
+    let stored = parcels.iter().map(|parcel| (parcel.head.first, parcel.head.last));
+    assert_eq!(Vec::from_iter(stored), [(1, 100), (day, day)]);
+}

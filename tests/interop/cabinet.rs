@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::json_process::JsonProcess;
 
-pub(crate) const START_WITHIN: Duration = Duration::from_secs(40);
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(90);
 
 /// Everything that runs; dropping it ends all processes.
 pub(crate) struct Cabinet {

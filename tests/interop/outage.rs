@@ -114,7 +114,7 @@ fn warm_up(street: &mut Street) -> anyhow::Result<()> {
 fn wait_for_all(street: &mut Street, killed_at: Option<i64>) -> anyhow::Result<Account> {
     street.read_times(5)?;
     let until_ms = now_ms();
-    street.until("all readings arrived", Duration::from_secs(120), |street| {
+    street.until("all readings arrived", Duration::from_secs(400), |street| {
         is_complete(street, until_ms, killed_at)
     })?;
     settle(street, until_ms, killed_at)

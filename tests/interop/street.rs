@@ -147,7 +147,7 @@ impl Street {
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
-            self.listen(Duration::from_millis(200));
+            self.listen(Duration::from_secs(1));
             if holds(self)? {
                 return Ok(());
             }
@@ -169,11 +169,17 @@ impl Street {
         })
     }
 
-    /// Takes what the server has said, waiting at most `patience` for the first of it.
-    fn listen(&mut self, mut patience: Duration) {
-        while let Some(line) = self.leshan.as_mut().and_then(|leshan| leshan.next_line(patience)) {
-            patience = Duration::ZERO;
-            self.hear(line);
+    /// Takes what the server says, for so long.
+    fn listen(&mut self, within: Duration) {
+        let end = Instant::now() + within;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.leshan.as_mut().map(|leshan| leshan.next_line(left)) {
+                Some(Some(line)) => self.hear(line),
+                Some(None) => return,
+                // While the server is stopped nothing is said.
+                None => return std::thread::park_timeout(left),
+            }
         }
     }
 

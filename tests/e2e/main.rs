@@ -16,4 +16,5 @@ mod spoilt_replies_never_become_values;
 mod the_server_forgets_or_falls_silent;
 
 mod meter;
+mod one_endpoint_is_refused_for_a_week;
 mod power;

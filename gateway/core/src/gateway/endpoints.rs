@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lwm2m_client::client::{self, Client, EnablerVersion};
+use lwm2m_client::client::{self, Client, EnablerVersion, RegistrationState};
 
 use crate::Now;
 use crate::device::News;
@@ -60,7 +60,49 @@ impl Gateway {
         let more = !self.accounts[account].waiting.is_empty();
         self.timers
             .set(Timer::Start(account), more.then(|| now.instant + pause));
-        self.start(index, now);
+        if self.endpoints[index].is_started {
+            // It waits for its next attempt: that is now.
+            self.endpoints[index].client.update(now.instant);
+            self.wake(id(index), now);
+        } else {
+            self.start(index, now);
+        }
+    }
+
+    /// Lets the endpoints of a server try again that wait because it was away, now that one of them has reached it:
+    /// those that are to register in turn, those that are to send at once.
+    fn server_is_back(&mut self, back: usize, now: Now) {
+        let account = self.endpoints[back].account;
+        let others = (0..self.endpoints.len()).filter(|index| *index != back);
+        let others: Vec<usize> = others
+            .filter(|index| self.endpoints[*index].account == account)
+            .collect();
+        for index in others {
+            match self.endpoints[index].client.state() {
+                RegistrationState::Waiting => self.try_soon(index, now),
+                RegistrationState::Registered if self.endpoints[index].outbox.is_paused(now.instant) => {
+                    self.endpoints[index].outbox.resume();
+                    self.timers.set(Timer::Endpoint(id(index)), Some(now.instant));
+                }
+                RegistrationState::Registered
+                | RegistrationState::Idle
+                | RegistrationState::Registering
+                | RegistrationState::Deregistering
+                | RegistrationState::Disabled
+                | RegistrationState::Stopped => {}
+            }
+        }
+    }
+
+    fn try_soon(&mut self, index: usize, now: Now) {
+        let account = self.endpoints[index].account;
+        let waiting = &mut self.accounts[account].waiting;
+        if !waiting.contains(&index) {
+            waiting.push_back(index);
+        }
+        if !self.timers.is_set(Timer::Start(account)) {
+            self.timers.set(Timer::Start(account), Some(now.instant));
+        }
     }
 
     /// Does what is due at an endpoint.
@@ -191,8 +233,13 @@ impl Gateway {
             client::Event::SendFinished { id, outcome } => {
                 let endpoint = &mut self.endpoints[index];
                 let ledger = &mut self.debts.ledger(index, endpoint.account);
+                let was_failing = endpoint.outbox.is_failing();
                 let dropped = endpoint.handle_send_finished(id, outcome, ledger, now.instant);
+                let is_back = was_failing && !endpoint.outbox.is_failing();
                 self.tell_dropped(index, dropped, now);
+                if is_back {
+                    self.server_is_back(index, now);
+                }
             }
             client::Event::ObservationsChanged => self.tell_interest(self.endpoints[index].device),
             client::Event::Malformed { reason } => {
@@ -211,6 +258,9 @@ impl Gateway {
     }
 
     fn hear_registered(&mut self, index: usize, location: String, now: Now) {
+        if self.is_first_at_server(index) {
+            self.server_is_back(index, now);
+        }
         let endpoint = &mut self.endpoints[index];
         endpoint.location = Some(location.clone());
         endpoint.last_error = None;
@@ -227,6 +277,17 @@ impl Gateway {
         let endpoint = id(index);
         self.event(Event::Registered { endpoint, location });
         self.tell_dropped(index, Some((dropped, DropReason::NoSend)), now);
+    }
+
+    /// Says whether no other endpoint of its server is registered.
+    fn is_first_at_server(&self, index: usize) -> bool {
+        let account = self.endpoints[index].account;
+        let mut others = (0..).zip(&self.endpoints);
+        !others.any(|(other, endpoint)| {
+            other != index
+                && endpoint.account == account
+                && endpoint.client.state() == RegistrationState::Registered
+        })
     }
 
     /// Offers the next readings of an endpoint to its client.

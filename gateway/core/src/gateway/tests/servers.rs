@@ -323,3 +323,26 @@ fn over_a_bad_line_the_same_seed_gives_the_same_outputs() {
         "two runs with one seed differ"
     );
 }
+
+#[test]
+fn when_a_server_is_back_all_its_endpoints_try_again_and_not_each_at_its_own_time() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(2_000);
+    cabinet.is_connected = false;
+    cabinet.run_ms(40 * 60 * 1_000);
+    assert!(!states(&cabinet).contains(&EndpointState::Registered));
+    cabinet.is_connected = true;
+    let mut waited_ms = 0;
+    while !states(&cabinet).contains(&EndpointState::Registered) {
+        cabinet.run_ms(100);
+        waited_ms += 100;
+        assert!(waited_ms < 24 * 3_600 * 1_000, "nobody tries again");
+    }
+    let in_turn = |cabinet: &TestCabinet| {
+        let states = states(cabinet);
+        let waits = |state: &&EndpointState| **state == EndpointState::Failed;
+        states.iter().filter(waits).count()
+    };
+    cabinet.run_ms(1_000);
+    assert_eq!(in_turn(&cabinet), 0, "{:?}", states(&cabinet));
+}

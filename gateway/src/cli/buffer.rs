@@ -8,8 +8,9 @@ mod show;
 mod time;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ucifi_core::buffer::{DiskError, OpenError, PointClass};
+use ucifi_core::buffer::{CABINET, Debt, DiskError, OpenError, PointClass};
 
 use super::arguments::{BufferCommand, BufferOptions};
 use super::check::invalid;
@@ -49,6 +50,15 @@ impl Place {
             .map_err(invalid)?;
         let folder = buffer_folder(&loaded.configuration.gateway.state_dir);
         Ok(Self { loaded, folder })
+    }
+
+    /// Returns a debt with the names that people know.
+    fn named(&self, debt: &Debt) -> Debt {
+        let mut named = debt.clone();
+        if &*named.stream.device == CABINET {
+            named.stream.device = Arc::clone(&self.loaded.configuration.gateway.name);
+        }
+        named
     }
 
     /// Opens the folder to look at; none where no gateway has made it yet.

@@ -20,10 +20,13 @@ pub use crate::profile::PointClass;
 pub use disk::{Disk, DiskError};
 pub use log::{AccountBound, Log, OpenError, Options, Statistics};
 
+/// What stands for the cabinet in the place of a device: its id is the gateway's name, which may change.
+pub const CABINET: &str = "~";
+
 /// One class of readings of one device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stream {
-    /// The id of the device.
+    /// The id of the device; [`CABINET`] for the cabinet itself.
     pub device: Arc<str>,
     /// How much the readings matter.
     pub class: PointClass,

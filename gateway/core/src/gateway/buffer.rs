@@ -8,14 +8,14 @@ use lwm2m_client::Timestamp;
 
 use crate::Now;
 use crate::buffer::{
-    Batch, Commit, Contents, Debt, DiskError, Gap, Loaded, Moment, Owing, Record, Reply, Request, Settled,
-    Stream,
+    self, Batch, Commit, Contents, Debt, DiskError, Gap, Loaded, Moment, Owing, Record, Reply, Request,
+    Settled, Stream,
 };
 use crate::config::BufferConfig;
 use crate::gateway::{Gateway, endpoints};
 use crate::limits;
 use crate::outbox::{Clock, Commits, Held, Ledger, Load, Loads, Memory, New, Servers, Settlements, UnderWay};
-use crate::output::{DropReason, Event, Output};
+use crate::output::{DropReason, EndpointId, Event, Output};
 use crate::profile::PointClass;
 use crate::timer::Timer;
 
@@ -110,7 +110,7 @@ impl Gateway {
         self.debts.memory = Memory::new(contents.next_seq);
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             let account = Arc::clone(&self.accounts[endpoint.account].config.name);
-            let device = Arc::clone(&self.devices[endpoint.device].id);
+            let device = self.devices[endpoint.device].owner.stream();
             self.debts.places.insert((account, device), index);
         }
         for owing in contents.debts {
@@ -122,7 +122,7 @@ impl Gateway {
         for gap in contents.gaps {
             self.note_gap(&gap, now);
             let endpoint = self.place(&gap.debt).map(endpoints::id);
-            self.event(Event::Gap { endpoint, gap });
+            self.tell_gap(endpoint, gap);
         }
     }
 
@@ -243,7 +243,7 @@ impl Gateway {
             let name = |account: usize| Arc::clone(&self.accounts[account].config.name);
             let mut accounts: Vec<_> = servers.iter().map(name).collect();
             accounts.sort();
-            let device = Arc::clone(&self.devices[device].id);
+            let device = self.devices[device].owner.stream();
             Batch {
                 stream: Stream { device, class },
                 accounts,
@@ -333,11 +333,19 @@ impl Gateway {
         self.debts.unclaimed.retain(|owing| owing.count > 0);
         self.note_gap(&gap, now);
         let endpoint = place.map(endpoints::id);
-        self.event(Event::Gap { endpoint, gap });
+        self.tell_gap(endpoint, gap);
         // A removed device whose last readings are gone has nothing to stay for.
         if let Some(index) = place {
             self.pump(index, now);
         }
+    }
+
+    /// Tells of a gap, with the names that people know.
+    fn tell_gap(&mut self, endpoint: Option<EndpointId>, mut gap: Gap) {
+        if &*gap.debt.stream.device == buffer::CABINET {
+            gap.debt.stream.device = Arc::clone(&self.name);
+        }
+        self.event(Event::Gap { endpoint, gap });
     }
 
     /// Lets go of what the memory has no room for.
@@ -366,7 +374,7 @@ impl Gateway {
         Debt {
             account: Arc::clone(&self.accounts[endpoint.account].config.name),
             stream: Stream {
-                device: Arc::clone(&self.devices[endpoint.device].id),
+                device: self.devices[endpoint.device].owner.stream(),
                 class,
             },
         }

@@ -79,7 +79,7 @@ impl Gateway {
     pub(super) fn note_dropped(&mut self, index: usize, count: usize, reason: DropReason, now: Now) {
         let Some(reason) = reason_of(reason) else { return };
         let endpoint = &self.endpoints[index];
-        let device = Arc::clone(&self.devices[endpoint.device].id);
+        let device = self.devices[endpoint.device].owner.stream();
         let loss = self.losses.of(endpoint.account, reason);
         loss.add(device, count as u64, None);
         self.report_losses_later(now);

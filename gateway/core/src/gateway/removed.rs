@@ -63,7 +63,7 @@ pub(super) fn removed(
         let owner = Owner::Device(Arc::clone(&id));
         let derived = || format!("{}-{id}", config.name).into();
         let name = restored.endpoints.get(&owner).cloned().unwrap_or_else(derived);
-        let owed = owed(&id, contents);
+        let owed = owed(&owner, contents);
         let at = at_servers(config, &owner, &name, &owed, clients, now);
         if at.is_empty() {
             continue;
@@ -87,21 +87,22 @@ pub(super) fn removed(
 /// Returns the devices that are not configured and of which something is left.
 fn ids(config: &Config, contents: &Contents, clients: &Clients) -> BTreeSet<Arc<str>> {
     let owing = contents.debts.iter().filter(|owing| owing.count > 0);
-    let owing = owing.map(|owing| &owing.debt.stream.device);
-    let saved = clients.saved.keys().filter_map(|(_, owner)| match owner {
+    let owing = owing.map(|owing| Owner::of_stream(&owing.debt.stream.device));
+    let saved = clients.saved.keys().map(|(_, owner)| owner.clone());
+    let devices = owing.chain(saved).filter_map(|owner| match owner {
         Owner::Cabinet => None,
         Owner::Device(id) => Some(id),
     });
     let configured: BTreeSet<_> = config.devices.iter().map(|device| &device.id).collect();
-    let is_removed = |id: &&Arc<str>| **id != config.name && !configured.contains(id);
-    owing.chain(saved).filter(is_removed).cloned().collect()
+    let is_removed = |id: &Arc<str>| *id != config.name && !configured.contains(id);
+    devices.filter(is_removed).collect()
 }
 
 /// Returns how many readings of a device each server is owed.
-fn owed(id: &Arc<str>, contents: &Contents) -> BTreeMap<Arc<str>, u64> {
-    let mut owed = BTreeMap::new();
+fn owed(owner: &Owner, contents: &Contents) -> BTreeMap<Arc<str>, u64> {
+    let (mut owed, stream) = (BTreeMap::new(), owner.stream());
     for owing in contents.debts.iter().filter(|owing| owing.count > 0) {
-        if owing.debt.stream.device == *id {
+        if owing.debt.stream.device == stream {
             *owed.entry(Arc::clone(&owing.debt.account)).or_default() += owing.count;
         }
     }

@@ -225,7 +225,7 @@ impl Gateway {
 
 /// Says whether a device still has readings for a server.
 fn owes(owner: &Owner, contents: &Contents) -> bool {
-    let is_owner = |owing: &Owing| Owner::Device(Arc::clone(&owing.debt.stream.device)) == *owner;
+    let is_owner = |owing: &Owing| Owner::of_stream(&owing.debt.stream.device) == *owner;
     contents
         .debts
         .iter()

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use lwm2m_client::{InstanceId, ObjectId};
 
+use crate::buffer::CABINET;
+
 /// A device, or the cabinet itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
@@ -61,6 +63,24 @@ impl Owner {
         match self {
             Self::Cabinet => "the cabinet".into(),
             Self::Device(id) => Arc::clone(id),
+        }
+    }
+
+    /// Returns the name of its streams in the buffer; no two owners have the same.
+    pub(crate) fn stream(&self) -> Arc<str> {
+        match self {
+            Self::Cabinet => CABINET.into(),
+            Self::Device(id) if id.starts_with(CABINET) => format!("{CABINET}{id}").into(),
+            Self::Device(id) => Arc::clone(id),
+        }
+    }
+
+    /// Returns whose streams have a name.
+    pub(crate) fn of_stream(name: &Arc<str>) -> Self {
+        match name.strip_prefix(CABINET) {
+            None => Self::Device(Arc::clone(name)),
+            Some("") => Self::Cabinet,
+            Some(id) => Self::Device(id.into()),
         }
     }
 }
@@ -194,6 +214,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whose_a_stream_is_can_be_told_by_its_name(owner in any_owner()) {
+            prop_assert_eq!(Owner::of_stream(&owner.stream()), owner);
+        }
+
         #[test]
         fn a_name_is_read_as_it_was_written(name in any_name()) {
             prop_assert_eq!(Name::parse(&name.to_string()), Some(name));

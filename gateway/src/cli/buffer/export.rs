@@ -54,6 +54,7 @@ fn write_all(
     let mut written = export.begin();
     if let Some(disk) = place.look()? {
         let mut show = |debt: &Debt, loaded: &Loaded| {
+            let debt = &place.named(debt);
             let is_wanted =
                 is_wanted(&options.server, &debt.account) && is_wanted(&options.device, &debt.stream.device);
             if is_wanted && written.is_ok() {

@@ -26,17 +26,20 @@ const CLASSES: [PointClass; 4] = [
 pub(super) fn show(config: &Path, json: bool) -> Result<(), Failure> {
     let place = Place::of(config)?;
     let mut waiting = Waiting::default();
-    let inspection = match place.look()? {
+    let mut inspection = match place.look()? {
         None => Inspection::default(),
         Some(disk) => {
             let mut count = |debt: &Debt, loaded: &Loaded| {
-                waiting.count(debt, loaded);
+                waiting.count(&place.named(debt), loaded);
                 ControlFlow::Continue(())
             };
             visit(&disk, &mut count).map_err(unreadable)?;
             inspect(&disk).map_err(unreadable)?
         }
     };
+    for gap in &mut inspection.contents.gaps {
+        gap.debt = place.named(&gap.debt);
+    }
     let value = waiting.to_json(&place.folder, &inspection);
     answer(json, &value, || waiting.to_text(&place.folder, &inspection))
 }

@@ -146,6 +146,34 @@ fn a_removed_device_leaves_when_its_readings_are_dropped() {
 }
 
 #[test]
+fn what_the_cabinet_owes_it_owes_under_any_name_of_the_gateway() {
+    let mut cabinet = running();
+    cabinet.is_connected = false;
+    cabinet.uplink(1, words(0, &[2000]));
+    cabinet.run_ms(10_000);
+    let (now, later) = (cabinet.now, cabinet.now.wall.unwrap());
+    cabinet.gateway.drop_older(later, None, now);
+    cabinet.run_ms(30_000);
+    cabinet.stop();
+    cabinet.is_connected = true;
+    let renamed = crate::Config {
+        name: "cab-99".into(),
+        ..config()
+    };
+    cabinet.restart(renamed);
+    let is_owing = |event: &StateEvent| matches!(event, StateEvent::RemovedOwes { .. });
+    assert!(!state_events(&cabinet).iter().any(is_owing), "nobody was removed");
+    assert_eq!(names(&cabinet), ["cab-17", "cab-17-meter-1", "cab-17-relay-1"]);
+    cabinet.run_ms(700_000);
+    let is_report = |record: &lwm2m_client::format::Record| record.entry.path.to_string() == "/20/0/4014";
+    let reported = cabinet.server.got.iter().any(|(from, got)| match got {
+        Got::Send(records) => from.0 == 0 && records.iter().any(is_report),
+        Got::Register { .. } | Got::Update { .. } | Got::Deregister | Got::Answer(_) => false,
+    });
+    assert!(reported, "the report of the loss, from the cabinet");
+}
+
+#[test]
 fn the_endpoint_name_of_a_removed_device_is_free_only_when_it_owes_nothing_and_somebody_asks_for_it() {
     let mut cabinet = running();
     cabinet.is_connected = false;

@@ -14,9 +14,6 @@ use ucifi_sim::server::{Code, Event};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The endpoint of the cabinet itself.
-const CABINET: &str = "cab-17";
-
 /// How long there is trouble.
 const TROUBLE: Duration = Duration::from_secs(480);
 
@@ -197,9 +194,7 @@ impl Run {
         let (_, reused) = self.cabinet.message_ids();
         let reused = reused.iter().filter(|reuse| !self.may_reuse(reuse));
         faults.extend(reused.map(|reuse| format!("{reuse:?}")));
-        // What the cabinet reports of losses is no reading of a device.
-        let endpoints = self.cabinet.gateway().endpoints();
-        for endpoint in endpoints.iter().filter(|endpoint| *endpoint.name != *CABINET) {
+        for endpoint in self.cabinet.gateway().endpoints() {
             if endpoint.queued > 0 || endpoint.dropped > 0 && !self.may_lose() {
                 faults.push(format!("{endpoint:?}"));
             }

@@ -13,10 +13,12 @@ use std::time::Instant;
 use lwm2m_client::{InstanceId, ObjectId, ResourceId, Timestamp, Value};
 
 use crate::Now;
-use crate::buffer::{Gap, GapReason};
+use crate::buffer::{self, Contents, Gap, GapReason, Owing};
+use crate::device::Device;
 use crate::gateway::Gateway;
 use crate::limits;
 use crate::output::DropReason;
+use crate::state::KeptValue;
 use crate::timer::Timer;
 use crate::tree::Key;
 
@@ -58,6 +60,22 @@ struct Loss {
     readings: u64,
     devices: BTreeSet<Arc<str>>,
     times: Option<RangeInclusive<Timestamp>>,
+}
+
+/// Has a cabinet show its event log again, with the report that was its last, where it did before a restart or still
+/// owes a report to a server: a server refuses readings of an instance that it is not told of.
+pub(super) fn restore_log(cabinet: &mut Device, kept: &[KeptValue], contents: &Contents) {
+    let last = kept.iter().find(|kept| kept.key == LOG_DATA);
+    let last = last.filter(|kept| matches!(kept.value, Value::Opaque(_)));
+    let is_owing = |owing: &Owing| owing.count > 0 && *owing.debt.stream.device == *buffer::CABINET;
+    if last.is_none() && !contents.debts.iter().any(is_owing) {
+        return;
+    }
+    cabinet.tree.put_constant(LOG_CLASS, Value::Integer(EVENT));
+    match last {
+        Some(kept) => cabinet.tree.restore(kept.key, kept.value.clone(), kept.time),
+        None => cabinet.tree.put_constant(LOG_DATA, Value::Opaque(Vec::new())),
+    }
 }
 
 impl Gateway {

@@ -79,6 +79,9 @@ impl Gateway {
         for (device, name) in devices.iter_mut().zip(&named.names) {
             device.endpoint = Arc::clone(name);
             let values = restored.values.remove(&device.owner).unwrap_or_default();
+            if device.owner == Owner::Cabinet {
+                losses::restore_log(device, &values, &contents);
+            }
             device.restore(values, is_told, &table, now);
         }
         let mut clients = Clients {

@@ -3,7 +3,7 @@ use lwm2m_client::object::Model;
 
 use super::{CABINET, meter_and_relay};
 use crate::buffer::{Debt, Gap, GapReason, PointClass, Reply, Stream};
-use crate::testing::{StateStore, TestCabinet};
+use crate::testing::{StateStore, TestCabinet, words};
 
 fn gap(device: &str, count: u64, first_ms: i64) -> Reply {
     let stream = Stream {
@@ -68,4 +68,49 @@ fn losses_without_end_are_reported_every_ten_minutes() {
         "{} in half an hour",
         reports.len()
     );
+}
+
+#[test]
+fn a_report_that_a_server_has_not_got_goes_after_a_restart_behind_the_list_that_names_the_event_log() {
+    for is_stopped in [true, false] {
+        let mut cabinet = TestCabinet::kept(meter_and_relay(Model::Y2026), StateStore::default());
+        cabinet.run_ms(2_000);
+        cabinet.is_connected = false;
+        cabinet.uplink(1, words(0, &[2000, 15, 340, 9, 123, 12_345]));
+        cabinet.run_ms(10_000);
+        let (now, later) = (cabinet.now, cabinet.now.wall.unwrap());
+        cabinet.gateway.drop_older(later, None, now);
+        cabinet.run_ms(30_000);
+        if is_stopped {
+            cabinet.stop();
+        }
+        cabinet.server.got.clear();
+        cabinet.is_connected = true;
+        cabinet.restart(meter_and_relay(Model::Y2026));
+        cabinet.run_ms(60_000);
+        let reported = reports(&mut cabinet).len();
+        let lists = cabinet.object_lists(CABINET);
+        let is_named = |list: &String| list.contains("</20/0>");
+        assert!(lists.first().is_some_and(is_named), "{lists:?}");
+        assert_eq!(reported, 1, "one line");
+    }
+}
+
+#[test]
+fn the_event_log_is_there_after_a_restart_though_its_last_report_was_delivered() {
+    let mut cabinet = TestCabinet::kept(meter_and_relay(Model::Y2026), StateStore::default());
+    cabinet.run_ms(2_000);
+    lose(&mut cabinet, "meter-1", 7, 2_000);
+    cabinet.run_ms(15_000);
+    let line = cabinet.read(CABINET, "/20/0/4014");
+    cabinet.server.got.clear();
+    cabinet.restart(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(60_000);
+    assert_eq!(
+        cabinet.object_lists(CABINET),
+        [""],
+        "the list of objects is the same"
+    );
+    assert_eq!(cabinet.read(CABINET, "/20/0/4014").1, line.1);
+    assert_eq!(reports(&mut cabinet).len(), 0, "it is told once");
 }

@@ -137,6 +137,9 @@ fn look(machine: &mut Machine, ledger: &mut Ledger, has_little_room: bool) -> an
             seen == found,
             "whoever only looks at the buffer sees something else"
         );
+        for gap in kept.gaps.drain(..) {
+            ledger.take_gap(&gap);
+        }
         ledger.compare(has_little_room, &found, &kept.values)?;
         for _ in 0..rounds {
             kept.round()?;

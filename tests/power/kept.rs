@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use ucifi_core::buffer::log::{Options, visit};
-use ucifi_core::buffer::{Batch, Commit, Debt, Loaded, Owing, Reply, Request, Settled};
+use ucifi_core::buffer::{Batch, Commit, Debt, Gap, GapReason, Loaded, Owing, Reply, Request, Settled};
 use ucifi_core::state::{Change, SaveRequest};
 use ucifi_gateway::store::{FileDisk, buffer_folder};
 
@@ -30,6 +30,8 @@ pub(crate) struct Kept<'s> {
     pub(crate) may_be_old: bool,
     /// What the buffer said of its content when it was opened.
     owing: Vec<Owing>,
+    /// What had to go for the last commits of the life before.
+    pub(crate) gaps: Vec<Said>,
     life: u32,
     next_seq: u64,
     next_id: u64,
@@ -49,11 +51,8 @@ impl<'s> Kept<'s> {
         };
         let (keeper, kept) = Keeper::open(folder, options, life.is_multiple_of(2))?;
         let (saved, contents) = (kept.saved, kept.contents);
-        ensure!(
-            contents.gaps.is_empty(),
-            "the buffer is damaged: {:?}",
-            contents.gaps
-        );
+        let is_damaged = contents.gaps.iter().any(|gap| gap.reason == GapReason::Corrupt);
+        ensure!(!is_damaged, "the buffer is damaged: {:?}", contents.gaps);
         say(Said::Opened {
             boot: contents.boot,
             next_seq: contents.next_seq,
@@ -64,6 +63,7 @@ impl<'s> Kept<'s> {
             may_be_old: saved.may_be_old,
             values: saved.values,
             owing: contents.debts,
+            gaps: contents.gaps.iter().map(said_of).collect(),
             life,
             next_seq: contents.next_seq,
             next_id: 1,
@@ -75,6 +75,7 @@ impl<'s> Kept<'s> {
 
     /// Commits or saves something.
     pub(crate) fn round(&mut self) -> anyhow::Result<()> {
+        self.gaps.drain(..).for_each(|gap| (self.say)(gap));
         self.next_id += 1;
         if self.rng.random_range(0..4) == 0 {
             self.save();
@@ -240,15 +241,7 @@ impl<'s> Kept<'s> {
                 id,
                 reason: error.to_string(),
             }),
-            Reply::Gap(gap) => {
-                let debt = debts().iter().position(|(_, debt)| *debt == gap.debt);
-                (self.say)(Said::Gap {
-                    debt: debt.expect("a known debt"),
-                    first: *gap.seqs.start(),
-                    last: *gap.seqs.end(),
-                    reason: format!("{:?}", gap.reason),
-                });
-            }
+            Reply::Gap(gap) => (self.say)(said_of(&gap)),
             Reply::Loaded { .. } | Reply::Dropped { .. } => {}
         }
     }
@@ -267,6 +260,17 @@ pub(crate) fn look_at(folder: &Path) -> anyhow::Result<Vec<Vec<Loaded>>> {
         })?;
     }
     Ok(seen)
+}
+
+/// Says what had to go.
+fn said_of(gap: &Gap) -> Said {
+    let debt = debts().iter().position(|(_, debt)| *debt == gap.debt);
+    Said::Gap {
+        debt: debt.expect("a known debt"),
+        first: *gap.seqs.start(),
+        last: *gap.seqs.end(),
+        reason: format!("{:?}", gap.reason),
+    }
 }
 
 /// Says what a commit asks for.

@@ -60,8 +60,6 @@ pub(crate) struct Totals {
     pub(crate) saves: u64,
     pub(crate) refused: u64,
     pub(crate) gaps: u64,
-    /// Readings that had to go for a commit whose power went before it could be told.
-    pub(crate) untold: u64,
     /// Commits without an answer that were found after a cut, and those that were not.
     pub(crate) found: u64,
     pub(crate) absent: u64,
@@ -210,8 +208,18 @@ impl Ledger {
         }
     }
 
+    /// Takes what a start was told to be gone.
+    pub(crate) fn take_gap(&mut self, gap: &Said) {
+        if let Said::Gap {
+            debt, first, last, ..
+        } = gap
+        {
+            self.doubt(*debt, *first, *last);
+        }
+    }
+
     /// Compares what is there with what must be; from here on what was found is promised. Where there is little room,
-    /// a commit that was under way may have pushed older readings out.
+    /// a commit that was under way may be there without its oldest readings.
     pub(crate) fn compare(
         &mut self,
         has_little_room: bool,
@@ -222,9 +230,7 @@ impl Ledger {
             let lost = self
                 .compare_readings(place, &found[place])
                 .with_context(|| format!("{debt:?}"))?;
-            let may_have_gone = has_little_room && !self.open.is_empty();
-            ensure!(lost.is_empty() || may_have_gone, "{debt:?}: lost {lost:?}");
-            self.totals.untold += lost.len() as u64;
+            ensure!(lost.is_empty(), "{debt:?}: lost {lost:?}");
         }
         if has_little_room {
             self.open.clear();

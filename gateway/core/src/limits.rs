@@ -156,6 +156,10 @@ pub const MAX_READ_ATTEMPTS: usize = 3;
 /// an hour of asking again after [`LOAD_RETRY`]. A disk that is away for a moment costs nothing.
 pub const MAX_FAILED_LOADS: u32 = 720;
 
+/// Losses that the buffer writes down one by one because nobody may know of them; beyond that those of one stream, server
+/// and reason are one. A buffer that is opened again and again without two commits in between gathers them.
+pub const MAX_UNKNOWN_LOSSES: usize = 1_024;
+
 /// Segment files of the buffer that are kept although nothing is owed in them.
 pub const MAX_SPARE_SEGMENTS: usize = 2;
 

@@ -25,6 +25,8 @@
 //!                       latest ms of its readings without time, end of its numbers
 //!         | 5 live      count, (segment id, where it ends) × count      first item of the first frame of a segment
 //!         | 6 freed     count, segment ids
+//!         | 7 loss      class, device, account, reason (u8: 0 bound, 1 age, 2 disk full, 3 corrupt, 4 dropped), count,
+//!                       first seq, last − first seq, times of the first and the last reading (two times)
 //! ```
 //! The first frame of a segment is a *checkpoint*: it names the segments that still count (`live`), all starts of the
 //! process and all positions that are needed. Later frames say only what changed. So older segments are needed for
@@ -55,6 +57,9 @@
 //!    later copy counts.
 //! 10. The number of a start of the process is written with its first commit. Two starts of which the first wrote
 //!     nothing share one, and nothing on disk can tell them apart because there is nothing.
+//! 11. What is lost is told. A loss stands in the frame that makes it durable and in all that follow until whoever asks
+//!     for commits knows of it (see `losses`). What the last frame names is told when the log is opened: after a power
+//!     cut a loss may be told twice, and never not at all.
 //!
 //! # What a reader does at damage
 //!
@@ -81,6 +86,7 @@
 
 mod age;
 mod append;
+mod candidates;
 mod carry;
 mod clock;
 mod files;
@@ -88,6 +94,7 @@ mod frame;
 mod index;
 mod inspect;
 mod load;
+mod losses;
 mod names;
 mod options;
 mod payload;
@@ -104,10 +111,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lwm2m_client::Timestamp;
 
-use super::{Contents, Debt, Disk, Gap, GapReason, Owing, Reply, Request, Stream};
+use super::{Contents, Debt, Disk, Owing, Reply, Request, Stream};
 use clock::Boots;
 use files::Files;
 use index::Index;
+use losses::Losses;
 use names::Names;
 use payload::StreamId;
 use segments::Cache;
@@ -120,9 +128,9 @@ type Owner = (StreamId, u32);
 
 /// The readings owed, on a disk.
 ///
-/// [`handle`](Self::handle) carries out one request after the other. What is settled or has to go is so in memory at
-/// once, even if the commit fails then, and reaches the disk with the next frame; a commit's readings count only when
-/// they are durable.
+/// [`handle`](Self::handle) carries out one request after the other; a commit is asked for only when the one before is
+/// answered. What is settled or has to go is so in memory at once, even if the commit fails then, and reaches the disk
+/// with the next frame; a commit's readings count only when they are durable.
 #[derive(Debug)]
 pub struct Log<D> {
     disk: D,
@@ -144,8 +152,8 @@ pub struct Log<D> {
     dirty: BTreeSet<Owner>,
     /// Segments that were freed and of which that was not written yet.
     files_freed: Vec<u64>,
-    /// Losses that were not reported yet.
-    gaps: BTreeMap<(StreamId, u32, GapReason), Gap>,
+    /// Losses that somebody may not know of.
+    losses: Losses,
 }
 
 impl<D: Disk> Log<D> {
@@ -169,7 +177,7 @@ impl<D: Disk> Log<D> {
             age_checked: None,
             dirty: BTreeSet::new(),
             files_freed: Vec::new(),
-            gaps: BTreeMap::new(),
+            losses: Losses::default(),
         };
         log.recover()?;
         log.written_seq = log.next_seq;
@@ -185,6 +193,7 @@ impl<D: Disk> Log<D> {
 
     /// Carries out a request.
     pub fn handle(&mut self, request: Request) -> Vec<Reply> {
+        let is_commit = matches!(request, Request::Commit(_));
         let reply = match request {
             Request::Commit(commit) => Reply::Committed {
                 id: commit.id,
@@ -199,7 +208,11 @@ impl<D: Disk> Log<D> {
             },
         };
         let gaps = self.take_gaps().into_iter().map(Reply::Gap);
-        gaps.chain([reply]).collect()
+        let replies = gaps.chain([reply]).collect();
+        if is_commit {
+            self.losses.end_commit();
+        }
+        replies
     }
 
     /// Returns what it holds, and what it has done and met so far.
@@ -221,10 +234,6 @@ impl<D: Disk> Log<D> {
     /// Gives the disk back.
     pub fn into_disk(self) -> D {
         self.disk
-    }
-
-    fn take_gaps(&mut self) -> Vec<Gap> {
-        std::mem::take(&mut self.gaps).into_values().collect()
     }
 
     /// Returns what is owed to whom.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ucifi_core::buffer::{Commit, Contents, Debt, Gap, Loaded, Moment, Owing, Record};
+use ucifi_core::buffer::{Commit, Contents, Debt, Gap, Loaded, Moment, Owing, Record, Settled};
 
 /// What is owed to whom, by the numbers of the records.
 type Owed = BTreeMap<Debt, BTreeMap<u64, Record>>;
@@ -15,6 +15,21 @@ pub(super) struct ExpectedBuffer {
     boot: u32,
     /// Whether anything was written since the last start.
     has_written: bool,
+    /// What was told since the last commit that succeeded: that it is gone may not be durable.
+    told: Vec<Told>,
+    /// What the last start was told. It is told again by the next one if no more than one commit comes between.
+    told_at_start: Vec<Gap>,
+    /// What may be told again.
+    known: Vec<Gap>,
+}
+
+/// Readings that had to go.
+#[derive(Clone, Debug)]
+struct Told {
+    gap: Gap,
+    gone: Vec<Record>,
+    /// How many commits had failed by then: it is durable with the next one.
+    failed: usize,
 }
 
 /// What a commit changed.
@@ -22,6 +37,17 @@ pub(super) struct ExpectedBuffer {
 pub(super) struct Changed {
     pub(super) stored: Vec<Record>,
     pub(super) settled: Vec<Record>,
+}
+
+/// What a start found to have changed.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// What the commits in doubt did that are durable.
+    pub(super) changed: Changed,
+    /// What had to go, as the start was told.
+    pub(super) gone: Vec<Record>,
+    /// What had to go as was told before, and is there after all.
+    pub(super) back: Vec<Record>,
 }
 
 /// Commits of which nobody knows whether they are durable.
@@ -33,17 +59,34 @@ pub(super) struct Doubt {
     pub(super) unanswered: Option<Commit>,
 }
 
+/// Which of the commits in doubt are durable.
+#[derive(Clone, Copy, Debug)]
+struct Case<'c> {
+    /// One of those that failed: the buffer closes what it wrote before it writes the next.
+    failed: Option<(usize, &'c Commit)>,
+    unanswered: Option<&'c Commit>,
+}
+
+impl<'c> Case<'c> {
+    fn commits(self) -> impl Iterator<Item = &'c Commit> {
+        let failed = self.failed.map(|(_, commit)| commit);
+        failed.into_iter().chain(self.unanswered)
+    }
+
+    /// Says whether it is durable that something is gone that was told after so many failures.
+    fn has(self, failures: usize) -> bool {
+        self.unanswered.is_some() || self.failed.is_some_and(|(place, _)| failures <= place)
+    }
+}
+
 impl Doubt {
     /// Returns what may be there, the least first.
-    fn possible(&self) -> Vec<Vec<&Commit>> {
-        let mut possible: Vec<Vec<&Commit>> = vec![Vec::new()];
-        possible.extend(self.failed.iter().map(|commit| vec![commit]));
-        let mut with_last = possible.clone();
-        for commits in &mut with_last {
-            commits.extend(&self.unanswered);
-        }
-        possible.extend(with_last);
-        possible
+    fn cases(&self) -> impl Iterator<Item = Case<'_>> {
+        let lasts = std::iter::once(None).chain(self.unanswered.as_ref().map(Some));
+        lasts.flat_map(|unanswered| {
+            let failed = std::iter::once(None).chain(self.failed.iter().enumerate().map(Some));
+            failed.map(move |failed| Case { failed, unanswered })
+        })
     }
 }
 
@@ -51,6 +94,15 @@ impl ExpectedBuffer {
     /// Takes a commit that is durable.
     pub(super) fn commit(&mut self, commit: &Commit) -> Changed {
         let mut changed = Changed::default();
+        self.store(commit, &mut changed);
+        self.settle(commit, &mut changed);
+        self.known = std::mem::take(&mut self.told_at_start);
+        self.known.extend(self.told.drain(..).map(|told| told.gap));
+        self.has_written |= !changed.stored.is_empty();
+        changed
+    }
+
+    fn store(&mut self, commit: &Commit, changed: &mut Changed) {
         for batch in &commit.batches {
             for account in &batch.accounts {
                 let debt = Debt {
@@ -62,6 +114,10 @@ impl ExpectedBuffer {
             }
             changed.stored.extend_from_slice(&batch.records);
         }
+        self.next_seq = self.next_seq.max(commit.next_seq);
+    }
+
+    fn settle(&mut self, commit: &Commit, changed: &mut Changed) {
         for settled in &commit.settled {
             let owed = self.owed.entry(settled.debt.clone()).or_default();
             for seqs in &settled.seqs {
@@ -71,18 +127,41 @@ impl ExpectedBuffer {
                     .extend(gone.iter().filter_map(|seq| owed.remove(seq)));
             }
         }
-        self.next_seq = self.next_seq.max(commit.next_seq);
-        self.has_written |= !changed.stored.is_empty();
-        changed
     }
 
-    /// Takes readings that had to go; returns them.
+    /// Takes readings that had to go while the gateway was on; returns them. The buffer has taken note by then of what
+    /// a commit settles that is carried out, and those before that failed.
     ///
     /// # Errors
     /// When the gap does not say exactly what was owed.
-    pub(super) fn take_gap(&mut self, gap: &Gap) -> Result<Vec<Record>, String> {
+    pub(super) fn take_gap(
+        &mut self,
+        gap: &Gap,
+        commit: Option<&Commit>,
+        doubt: &Doubt,
+    ) -> Result<Vec<Record>, String> {
+        let commits = doubt.failed.iter().chain(commit);
+        let settled: Vec<&Settled> = commits
+            .flat_map(|commit| &commit.settled)
+            .filter(|settled| settled.debt == gap.debt)
+            .collect();
+        let is_settled = |seq: u64| {
+            let mut seqs = settled.iter().flat_map(|settled| &settled.seqs);
+            seqs.any(|seqs| seqs.contains(&seq))
+        };
+        let gone = self.remove(gap, is_settled)?;
+        self.told.push(Told {
+            gap: gap.clone(),
+            gone: gone.clone(),
+            failed: doubt.failed.len(),
+        });
+        Ok(gone)
+    }
+
+    fn remove(&mut self, gap: &Gap, is_settled: impl Fn(u64) -> bool) -> Result<Vec<Record>, String> {
         let owed = self.owed.entry(gap.debt.clone()).or_default();
-        let seqs: Vec<u64> = owed.range(gap.seqs.clone()).map(|(seq, _)| *seq).collect();
+        let seqs = owed.range(gap.seqs.clone()).map(|(seq, _)| *seq);
+        let seqs: Vec<u64> = seqs.filter(|seq| !is_settled(*seq)).collect();
         let ends = (seqs.first(), seqs.last()) == (Some(gap.seqs.start()), Some(gap.seqs.end()));
         if seqs.len() as u64 != gap.count || !ends {
             return Err(format!("{gap:?} where these were owed: {seqs:?}"));
@@ -120,17 +199,12 @@ impl ExpectedBuffer {
     }
 
     /// Takes what a start has found, and compares it with what must be there. Of each of the commits in `doubt`, which
-    /// failed or were never answered, all or nothing may be there; and if the last one was never answered, the oldest
-    /// readings of a debt may have gone for it without a word. Returns the commits that are there, and the readings
-    /// that have gone.
+    /// failed or were never answered, all or nothing may be there. What went for one that is there is told; what was
+    /// told to go for one that is not is there.
     ///
     /// # Errors
     /// When it differs.
-    pub(super) fn open(
-        &mut self,
-        contents: &Contents,
-        doubt: &Doubt,
-    ) -> Result<(Changed, Vec<Record>), String> {
+    pub(super) fn open(&mut self, contents: &Contents, doubt: &Doubt) -> Result<Opened, String> {
         // The number of a start that wrote nothing may be given again: nothing refers to it.
         if contents.next_seq < self.next_seq || contents.boot < self.boot + u32::from(self.has_written) {
             return Err(format!(
@@ -141,42 +215,61 @@ impl ExpectedBuffer {
         (self.boot, self.has_written) = (contents.boot, false);
         let found = found(&contents.debts);
         let before = self.owed.clone();
-        for commits in doubt.possible() {
+        let told = std::mem::take(&mut self.told);
+        let known = std::mem::take(&mut self.known);
+        (self.told_at_start, self.known) = (contents.gaps.clone(), contents.gaps.clone());
+        let mut reasons = Vec::new();
+        for case in doubt.cases() {
             self.owed.clone_from(&before);
-            let mut all = Changed::default();
-            for changed in commits.iter().map(|commit| self.commit(commit)) {
-                all.stored.extend(changed.stored);
-                all.settled.extend(changed.settled);
-            }
-            self.has_written = false;
-            if found == self.summary() {
-                return Ok((all, Vec::new()));
-            }
-            let has_last = doubt.unanswered.is_some() && commits.last().copied() == doubt.unanswered.as_ref();
-            if has_last && let Some(gone) = self.let_go(&found) {
-                return Ok((all, gone));
+            match self.take_case(case, &told, &known, &contents.gaps) {
+                Ok(opened) if found == self.summary() => return Ok(opened),
+                Ok(_) => reasons.push(self.differences(&found)),
+                Err(reason) => reasons.push(reason),
             }
         }
         self.owed = before;
+        Err(format!("other readings than expected were durable: {reasons:?}"))
+    }
+
+    fn take_case(
+        &mut self,
+        case: Case<'_>,
+        told: &[Told],
+        known: &[Gap],
+        gaps: &[Gap],
+    ) -> Result<Opened, String> {
+        let mut opened = Opened::default();
+        let mut known: Vec<&Gap> = known.iter().collect();
+        for told in told {
+            if case.has(told.failed) {
+                known.push(&told.gap);
+                continue;
+            }
+            let owed = self.owed.entry(told.gap.debt.clone()).or_default();
+            owed.extend(told.gone.iter().map(|record| (record.seq, record.clone())));
+            opened.back.extend_from_slice(&told.gone);
+        }
+        for commit in case.commits() {
+            self.settle(commit, &mut opened.changed);
+        }
+        for gap in gaps.iter().filter(|gap| !known.contains(gap)) {
+            opened.gone.extend(self.remove(gap, |_| false)?);
+        }
+        for commit in case.commits() {
+            self.store(commit, &mut opened.changed);
+            self.settle(commit, &mut opened.changed);
+        }
+        Ok(opened)
+    }
+
+    fn differences(&self, found: &BTreeMap<&Debt, (u64, u64)>) -> String {
         let expected = self.summary();
         let differs = |debt: &&&Debt| found.get(**debt) != expected.get(**debt);
         let debts = found.keys().chain(expected.keys()).filter(differs);
         let debts: Vec<String> = debts
             .map(|debt| format!("{debt:?}: {:?} where {:?}", found.get(debt), expected.get(debt)))
             .collect();
-        Err(format!("other readings than expected were durable: {debts:?}"))
-    }
-
-    /// Lets the oldest readings of debts go where fewer are found; none where that does not make it equal.
-    fn let_go(&mut self, found: &BTreeMap<&Debt, (u64, u64)>) -> Option<Vec<Record>> {
-        let mut gone = Vec::new();
-        for (debt, owed) in &mut self.owed {
-            let left = found.get(debt).map_or(0, |(count, _)| *count);
-            while owed.len() as u64 > left {
-                gone.extend(owed.pop_first().map(|(_, record)| record));
-            }
-        }
-        (*found == self.summary()).then_some(gone)
+        format!("{debts:?}")
     }
 
     /// How many, and the first number, of each debt.

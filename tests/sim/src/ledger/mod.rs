@@ -21,7 +21,7 @@ use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_core::EndpointId;
 use ucifi_core::buffer::{Commit, Contents, Gap, Record, Reply, Request};
 
-use buffer::{Changed, Doubt, ExpectedBuffer};
+use buffer::{Changed, Doubt, ExpectedBuffer, Opened};
 
 use crate::limits;
 use crate::server::ReceivedValue;
@@ -45,8 +45,6 @@ pub struct Totals {
     pub lost: u64,
     /// Those that had to go and were told of.
     pub gone: u64,
-    /// Records that had to go in the middle of a power cut, so that nobody could be told.
-    pub untold: u64,
     /// Those that were made durable.
     pub stored: u64,
     /// Those that arrived after they had been read from disk by a later start.
@@ -100,7 +98,6 @@ pub struct Ledger {
     /// From when on the disk was well.
     well_since: Option<Duration>,
     repeated: u64,
-    untold: u64,
     faults: Vec<String>,
 }
 
@@ -114,7 +111,6 @@ impl Ledger {
             downs: Vec::new(),
             well_since: Some(Duration::ZERO),
             repeated: 0,
-            untold: 0,
             faults: Vec::new(),
         }
     }
@@ -138,7 +134,6 @@ impl Ledger {
             repeated: self.repeated,
             lost: count(&|reading| !arrived(reading) && reading.lost_at.is_some()),
             gone: count(&|reading| !arrived(reading) && reading.is_gone),
-            untold: self.untold,
             stored: count(&|reading| reading.was_stored),
             arrived_after_restart: count(&late),
         }
@@ -204,7 +199,10 @@ impl Ledger {
                         self.fault(fault);
                     }
                 }
-                (_, Reply::Gap(gap)) => self.take_gap(gap),
+                (Request::Commit(commit), Reply::Gap(gap)) => self.take_gap(gap, Some(commit)),
+                (Request::Load { .. } | Request::DropOlder { .. }, Reply::Gap(gap)) => {
+                    self.take_gap(gap, None);
+                }
                 (
                     Request::Commit(_) | Request::Load { .. } | Request::DropOlder { .. },
                     Reply::Committed { .. } | Reply::Loaded { .. } | Reply::Dropped { .. },
@@ -251,18 +249,17 @@ impl Ledger {
 
     /// Takes what a start has found.
     pub(crate) fn open(&mut self, contents: &Contents) {
-        contents.gaps.iter().for_each(|gap| self.take_gap(gap));
         let doubt = std::mem::take(&mut self.doubt);
         match self.buffer.open(contents, &doubt) {
-            Ok((changed, gone)) => {
+            Ok(Opened { changed, gone, back }) => {
                 for number in changed.stored.iter().filter_map(number_of) {
                     if let Some(reading) = self.readings.get_mut(&number) {
                         reading.lost_at = None;
                     }
                 }
                 self.change(&changed);
-                self.untold += gone.len() as u64;
-                self.let_go(&gone);
+                self.let_go(&back, false);
+                self.let_go(&gone, true);
             }
             Err(fault) => self.fault(fault),
         }
@@ -334,17 +331,17 @@ impl Ledger {
         }
     }
 
-    fn take_gap(&mut self, gap: &Gap) {
-        match self.buffer.take_gap(gap) {
-            Ok(gone) => self.let_go(&gone),
+    fn take_gap(&mut self, gap: &Gap, commit: Option<&Commit>) {
+        match self.buffer.take_gap(gap, commit, &self.doubt) {
+            Ok(gone) => self.let_go(&gone, true),
             Err(fault) => self.fault(fault),
         }
     }
 
-    fn let_go(&mut self, gone: &[Record]) {
+    fn let_go(&mut self, gone: &[Record], is_gone: bool) {
         for number in gone.iter().filter_map(number_of) {
             if let Some(reading) = self.readings.get_mut(&number) {
-                reading.is_gone = true;
+                reading.is_gone = is_gone;
             }
         }
     }

@@ -271,6 +271,44 @@ fn a_gap_says_exactly_what_is_gone() {
 }
 
 #[test]
+fn what_went_in_a_commit_that_was_never_answered_is_told_at_the_start() {
+    for (gaps, faults) in [(vec![gap(1, 1..=1)], 0), (vec![], 1), (vec![gap(2, 1..=2)], 1)] {
+        let mut ledger = books();
+        durable(&mut ledger, &[1, 2], &[]);
+        let Request::Commit(interrupted) = commit(&[3], &[]) else {
+            unreachable!("it is a commit");
+        };
+        ledger.interrupt(&interrupted);
+        ledger.go_down(SECOND * 6, SECOND * 5);
+        let found = Contents {
+            gaps: gaps.clone(),
+            ..contents(2, 2)
+        };
+        ledger.open(&found);
+        assert_eq!(ledger.faults().len(), faults, "{gaps:?}");
+        ledger.open(&Contents { boot: 1, ..found });
+        assert_eq!(ledger.faults().len(), 2 * faults, "it may be told again");
+    }
+}
+
+#[test]
+fn what_went_for_a_commit_that_failed_may_be_there_after_all() {
+    for (found, faults) in [((2, 1), 0), ((2, 2), 0), ((1, 2), 1)] {
+        let mut ledger = books();
+        durable(&mut ledger, &[1, 2], &[]);
+        let failed = Reply::Committed {
+            id: 1,
+            result: Err(ucifi_core::buffer::DiskError::Full),
+        };
+        ledger.answer(&commit(&[3], &[]), &[Reply::Gap(gap(1, 1..=1)), failed]);
+        assert_eq!(ledger.totals().gone, 1);
+        ledger.go_down(SECOND * 6, SECOND * 5);
+        ledger.open(&contents(found.0, found.1));
+        assert_eq!(ledger.faults().len(), faults, "{found:?}");
+    }
+}
+
+#[test]
 fn the_buffer_gives_the_first_readings_that_are_owed() {
     let loaded = |number: u32| Loaded {
         seq: number.into(),

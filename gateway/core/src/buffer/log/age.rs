@@ -3,8 +3,8 @@
 use lwm2m_client::Timestamp;
 
 use super::Log;
+use super::losses::Loss;
 use super::payload::StreamId;
-use super::settle::Loss;
 use crate::buffer::{Disk, GapReason};
 use crate::limits;
 

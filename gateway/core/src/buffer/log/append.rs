@@ -10,7 +10,7 @@ use super::carry::{Parcel, numbers, pack, sound};
 use super::files::File;
 use super::frame::{FRAME_HEAD_BYTES, HEADER_BYTES, put_frame, put_header};
 use super::payload::{
-    Head, StreamId, put_boot, put_freed, put_head, put_live, put_name, put_position, stored_secs,
+    Head, StreamId, put_boot, put_freed, put_head, put_live, put_loss, put_name, put_position, stored_secs,
 };
 use super::positions::Position;
 use super::segments::Segment;
@@ -42,6 +42,7 @@ impl Content {
 impl<D: Disk> Log<D> {
     /// Makes a commit durable.
     pub(super) fn commit(&mut self, commit: Commit) -> Result<(), DiskError> {
+        self.losses.begin_commit();
         let batches = sound(commit.batches);
         let last = batches
             .iter()
@@ -82,6 +83,7 @@ impl<D: Disk> Log<D> {
             || !self.dirty.is_empty()
             || !self.files_freed.is_empty()
             || self.boots.changed().next().is_some()
+            || self.losses.is_outdated()
     }
 
     fn settle_all(&mut self, settled: &[Settled]) {
@@ -265,6 +267,7 @@ impl<D: Disk> Log<D> {
         self.dirty.clear();
         self.files_freed.clear();
         self.boots.handle_written();
+        self.losses.handle_written();
     }
 
     pub(super) fn forget_segment(&mut self, id: u64) {
@@ -307,6 +310,9 @@ impl<D: Disk> Log<D> {
                 .iter()
                 .flat_map(|((stream, account), _)| [stream.device, *account]),
         );
+        for loss in self.losses.all() {
+            names.extend([loss.stream.device, loss.account]);
+        }
         for parcel in parcels() {
             names.insert(parcel.head.stream.device);
             names.extend(&parcel.head.accounts);
@@ -333,6 +339,9 @@ impl<D: Disk> Log<D> {
         }
         for ((stream, account), position) in positions {
             put_position(&mut out, stream, account, position);
+        }
+        for loss in self.losses.all() {
+            put_loss(&mut out, loss);
         }
         for parcel in parcels() {
             parcel.put(&mut out, segment, &head);
@@ -378,6 +387,9 @@ impl<D: Disk> Log<D> {
                     .iter()
                     .flat_map(|run| run.owed.iter().map(|(account, _)| *account)),
             );
+        }
+        for loss in self.losses.all() {
+            used.extend([loss.stream.device, loss.account]);
         }
         for parcel in &content.new {
             used.insert(parcel.head.stream.device);

@@ -1,6 +1,7 @@
 //! Reading back: the oldest owed readings of a stream, and the segments they are in.
 
 use super::Log;
+use super::losses::Loss;
 use super::payload::StreamId;
 use super::segments::Segment;
 use crate::buffer::{Debt, Disk, DiskError, GapReason, Loaded, Record, Stream};
@@ -185,7 +186,7 @@ impl<D: Disk> Log<D> {
                 let left = seqs.map_or(*owed, |seqs| seqs.len() as u32);
                 if left < *owed {
                     self.index.set_owed(stream, segment, *account, left);
-                    self.lose(super::settle::Loss {
+                    self.lose(Loss {
                         stream,
                         account: *account,
                         count: u64::from(owed - left),

@@ -9,9 +9,10 @@ use lwm2m_client::Timestamp;
 
 use super::clock::BootTimes;
 use super::frame::block_check;
+use super::losses::Loss;
 use super::positions::Position;
 use super::wire::{Reader, put, put_signed};
-use crate::buffer::{Anchor, PointClass};
+use crate::buffer::{Anchor, GapReason, PointClass};
 
 const NAME: u8 = 1;
 const BLOCK: u8 = 2;
@@ -19,6 +20,7 @@ const POSITION: u8 = 3;
 const BOOT: u8 = 4;
 const LIVE: u8 = 5;
 const FREED: u8 = 6;
+const LOSS: u8 = 7;
 
 /// A stream by the number of its device's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,8 @@ pub(super) enum Item<'a> {
     Live(Vec<(u64, u64)>),
     /// Segments in which nothing is owed any more.
     Freed(Vec<u64>),
+    /// Readings that had to go, of which somebody may not know.
+    Loss(Loss),
 }
 
 /// What is said of a block of readings beside the readings themselves.
@@ -155,6 +159,20 @@ pub(super) fn put_freed(out: &mut Vec<u8>, freed: &[u64]) {
     }
 }
 
+/// Appends a loss.
+pub(super) fn put_loss(out: &mut Vec<u8>, loss: &Loss) {
+    out.push(LOSS);
+    out.push(class_number(loss.stream.class));
+    put(out, u64::from(loss.stream.device));
+    put(out, u64::from(loss.account));
+    out.push(reason_number(loss.reason));
+    put(out, loss.count);
+    put(out, *loss.seqs.start());
+    put(out, loss.seqs.end().saturating_sub(*loss.seqs.start()));
+    put_time(out, loss.times.as_ref().map(|times| times.start().unix_ms()));
+    put_time(out, loss.times.as_ref().map(|times| times.end().unix_ms()));
+}
+
 /// Returns when what a frame brings was stored.
 pub(super) fn stored_secs(head: &Head) -> Option<i64> {
     head.wall.map(Timestamp::unix_secs)
@@ -210,6 +228,7 @@ impl<'a> Items<'a> {
             BOOT => boot(reader).map(|(boot, times)| Item::Boot(boot, times)),
             LIVE => list(reader, |reader| Some((reader.number()?, reader.number()?))).map(Item::Live),
             FREED => list(reader, Reader::number).map(Item::Freed),
+            LOSS => loss(reader).map(Item::Loss),
             _ => None,
         }
     }
@@ -282,6 +301,26 @@ fn boot(reader: &mut Reader<'_>) -> Option<(u32, BootTimes)> {
     Some((boot, times))
 }
 
+fn loss(reader: &mut Reader<'_>) -> Option<Loss> {
+    let class = class(reader.byte()?)?;
+    let device = reader.short()?;
+    let account = reader.short()?;
+    let reason = reason(reader.byte()?)?;
+    let count = reader.number()?;
+    let first = reader.number()?;
+    let last = first.checked_add(reader.number()?)?;
+    let from = time(reader)?.map(Timestamp::from_unix_ms);
+    let to = time(reader)?.map(Timestamp::from_unix_ms);
+    Some(Loss {
+        stream: StreamId { class, device },
+        account,
+        count,
+        seqs: first..=last,
+        times: from.zip(to).map(|(from, to)| from..=to),
+        reason,
+    })
+}
+
 /// Reads a list; its length is never believed further than the bytes that are there.
 fn list<'a, T>(reader: &mut Reader<'a>, read: impl Fn(&mut Reader<'a>) -> Option<T>) -> Option<Vec<T>> {
     let count = reader.number()?;
@@ -324,6 +363,27 @@ const fn class(number: u8) -> Option<PointClass> {
         1 => Some(PointClass::Billing),
         2 => Some(PointClass::Measurement),
         3 => Some(PointClass::Diagnostic),
+        _ => None,
+    }
+}
+
+const fn reason_number(reason: GapReason) -> u8 {
+    match reason {
+        GapReason::Bound => 0,
+        GapReason::Age => 1,
+        GapReason::DiskFull => 2,
+        GapReason::Corrupt => 3,
+        GapReason::Dropped => 4,
+    }
+}
+
+const fn reason(number: u8) -> Option<GapReason> {
+    match number {
+        0 => Some(GapReason::Bound),
+        1 => Some(GapReason::Age),
+        2 => Some(GapReason::DiskFull),
+        3 => Some(GapReason::Corrupt),
+        4 => Some(GapReason::Dropped),
         _ => None,
     }
 }

@@ -7,26 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lwm2m_client::Timestamp;
 
-use super::files::{File, is_ours};
+use super::files::File;
 use super::frame::{HEADER_BYTES, Header, Piece, header, scan};
 use super::index::NewBlock;
+use super::losses::Loss;
 use super::payload::{BlockHead, Head, Item, Items};
 use super::segments::{Segment, resolve};
-use super::settle::Loss;
 use super::{Log, OpenError};
-use crate::buffer::{Disk, DiskError, GapReason};
-use crate::limits;
+use crate::buffer::{Disk, GapReason};
 
-const CHUNK_BYTES: usize = 1 << 16;
 /// How far ahead numbers go where the newest checkpoint is lost: what was given out since the one before is unknown.
 const JUMP: u64 = 1 << 32;
-
-/// A file that may be a segment.
-struct Candidate {
-    name: String,
-    len: u64,
-    header: Header,
-}
 
 /// What the checkpoint and all that follows it say.
 #[derive(Default)]
@@ -68,107 +59,6 @@ impl<D: Disk> Log<D> {
         let boot = self.boots.current.saturating_add(1);
         self.boots.begin(boot, facts.wall);
         Ok(())
-    }
-
-    fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
-        let files = self.disk.list().map_err(OpenError::Disk)?;
-        let mut candidates = Vec::new();
-        let mut failure = None;
-        for (name, len) in files.into_iter().filter(|(name, _)| is_ours(name)) {
-            let header = match self.read_chunk(&name, 0, HEADER_BYTES) {
-                Ok(bytes) => header(&bytes),
-                Err(error) => {
-                    self.statistics.unreadable_chunks += 1;
-                    self.files.unreadable.insert(name.clone());
-                    failure = Some(error);
-                    Header::Broken
-                }
-            };
-            if let Header::Version(version) = header {
-                return Err(OpenError::Version { file: name, version });
-            }
-            candidates.push(Candidate { name, len, header });
-        }
-        match failure {
-            Some(failure) if self.files.unreadable.len() == candidates.len() => Err(OpenError::Disk(failure)),
-            Some(_) | None => Ok(candidates),
-        }
-    }
-
-    /// Says which file is which segment; a file whose header is broken is known by the first frame in it.
-    fn sort_out(&mut self, candidates: Vec<Candidate>) -> BTreeMap<u64, File> {
-        let mut found = BTreeMap::new();
-        let mut unknown = Vec::new();
-        for candidate in candidates {
-            match candidate.header {
-                Header::Segment(id) if !found.contains_key(&id) && id < u64::MAX => {
-                    let file = File {
-                        name: candidate.name,
-                        len: candidate.len,
-                        end: HEADER_BYTES as u64,
-                    };
-                    found.insert(id, file);
-                }
-                Header::Blank if self.is_blank(&candidate) => {
-                    self.files.spare.push((candidate.name, candidate.len))
-                }
-                Header::Segment(_) | Header::Blank | Header::Version(_) | Header::Broken => {
-                    unknown.push(candidate)
-                }
-            }
-        }
-        if unknown.is_empty() {
-            return found;
-        }
-        let wanted = self.wanted(&found);
-        for candidate in unknown {
-            self.place(candidate, &wanted, &mut found);
-        }
-        found
-    }
-
-    fn is_blank(&mut self, candidate: &Candidate) -> bool {
-        let (bytes, is_readable) = self.read_through(&candidate.name, candidate.len);
-        is_readable && bytes.iter().all(|byte| *byte == 0)
-    }
-
-    /// Returns the segments that there should be beside the ones found.
-    fn wanted(&mut self, found: &BTreeMap<u64, File>) -> Vec<u64> {
-        let mut wanted = BTreeSet::new();
-        for (id, file) in found {
-            let (bytes, _) = self.read_through(&file.name, file.len);
-            wanted.extend(
-                checkpoint(*id, &bytes)
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|(id, _)| *id),
-            );
-        }
-        let newest = found.keys().next_back().copied().unwrap_or_default();
-        wanted.extend([newest.saturating_add(1), newest.saturating_add(2)]);
-        wanted.into_iter().filter(|id| !found.contains_key(id)).collect()
-    }
-
-    fn place(&mut self, candidate: Candidate, wanted: &[u64], found: &mut BTreeMap<u64, File>) {
-        let (bytes, _) = self.read_through(&candidate.name, candidate.len);
-        let id = wanted
-            .iter()
-            .find(|id| scan(**id, &bytes, None).end > HEADER_BYTES && !found.contains_key(id));
-        match id {
-            Some(id) => {
-                self.statistics.known_by_frames += 1;
-                let file = File {
-                    name: candidate.name,
-                    len: candidate.len,
-                    end: HEADER_BYTES as u64,
-                };
-                found.insert(*id, file);
-            }
-            None => {
-                self.statistics.set_aside_files += 1;
-                self.files.set_aside.push((candidate.name, candidate.len));
-            }
-        }
     }
 
     /// Reads what is true of the log: the newest checkpoint, and what was written behind it.
@@ -227,6 +117,7 @@ impl<D: Disk> Log<D> {
         self.boots.see(head.boot, head.next_seq, facts.wall);
         self.next_seq = self.next_seq.max(head.next_seq);
         facts.wall = head.wall.or(facts.wall);
+        self.losses.begin_frame();
     }
 
     fn take_fact(&mut self, item: Item<'_>, facts: &mut Facts) {
@@ -244,6 +135,16 @@ impl<D: Disk> Log<D> {
                 }
             }
             Item::Boot(boot, times) => self.boots.learn(boot, times),
+            Item::Loss(mut loss) => {
+                let ids = (
+                    self.names.resolve(loss.stream.device),
+                    self.names.resolve(loss.account),
+                );
+                if let (Some(device), Some(account)) = ids {
+                    (loss.stream.device, loss.account) = (device, account);
+                    self.losses.restore(loss);
+                }
+            }
             Item::Live(_) => {}
             Item::Freed(freed) => facts.live.retain(|id, _| !freed.contains(id)),
         }
@@ -318,7 +219,7 @@ impl<D: Disk> Log<D> {
                         self.names.see(head.stream.device);
                         head.accounts.iter().for_each(|id| self.names.see(*id));
                     }
-                    Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) => {}
+                    Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) | Item::Loss(_) => {}
                 }
             }
         }
@@ -381,7 +282,12 @@ impl<D: Disk> Log<D> {
             .flatten();
         let heads = items.filter_map(|item| match item {
             Item::Block(head) => resolve(head, &self.names),
-            Item::Name(..) | Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) => None,
+            Item::Name(..)
+            | Item::Position(..)
+            | Item::Boot(..)
+            | Item::Live(_)
+            | Item::Freed(_)
+            | Item::Loss(_) => None,
         });
         heads.map(|head| Hole { segment, head }).collect()
     }
@@ -436,46 +342,19 @@ impl<D: Disk> Log<D> {
             }
         }
     }
-
-    /// Reads a file from its beginning; what the disk does not give, however often it is asked, is zeros. Says whether
-    /// all of it was given.
-    pub(super) fn read_through(&mut self, name: &str, len: u64) -> (Vec<u8>, bool) {
-        let mut bytes = Vec::new();
-        let mut is_readable = true;
-        while (bytes.len() as u64) < len {
-            let wanted = (len - bytes.len() as u64).min(CHUNK_BYTES as u64) as usize;
-            match self.read_chunk(name, bytes.len() as u64, wanted) {
-                Ok(chunk) if chunk.is_empty() => break,
-                Ok(chunk) => bytes.extend(chunk),
-                Err(_) => {
-                    is_readable = false;
-                    self.statistics.unreadable_chunks += 1;
-                    self.files.unreadable.insert(name.to_owned());
-                    bytes.resize(bytes.len() + wanted, 0);
-                }
-            }
-        }
-        (bytes, is_readable)
-    }
-
-    fn read_chunk(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
-        let mut result = self.disk.read(name, offset, len);
-        for _ in 1..limits::MAX_READ_ATTEMPTS {
-            if result.is_ok() {
-                break;
-            }
-            result = self.disk.read(name, offset, len);
-        }
-        result
-    }
 }
 
 /// Returns the live segments that a segment's checkpoint names; none where it cannot be read.
-fn checkpoint(segment: u64, bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+pub(super) fn checkpoint(segment: u64, bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
     let first = super::frame::first(segment, bytes)?;
     match Items::new(segment, bytes.get(first)?)?.next()? {
         Item::Live(live) => Some(live),
-        Item::Name(..) | Item::Block(_) | Item::Position(..) | Item::Boot(..) | Item::Freed(_) => None,
+        Item::Name(..)
+        | Item::Block(_)
+        | Item::Position(..)
+        | Item::Boot(..)
+        | Item::Freed(_)
+        | Item::Loss(_) => None,
     }
 }
 

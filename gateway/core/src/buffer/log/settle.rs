@@ -9,9 +9,10 @@ use lwm2m_client::Timestamp;
 
 use super::Log;
 use super::append::Content;
+use super::losses::{Loss, widen};
 use super::payload::StreamId;
 use super::segments::{BlockRef, Segment};
-use crate::buffer::{Debt, Disk, DiskError, Gap, GapReason, Moment, Record, Stream};
+use crate::buffer::{Disk, DiskError, GapReason, Moment, Record};
 
 /// What a segment holds of a stream for one account.
 #[derive(Clone, Copy, Debug)]
@@ -24,23 +25,6 @@ pub(super) struct OwedRun {
     pub(super) last: u64,
     /// How many are owed.
     pub(super) owed: u32,
-}
-
-/// Readings of one stream that one account will never get.
-#[derive(Clone, Debug)]
-pub(super) struct Loss {
-    /// The stream.
-    pub(super) stream: StreamId,
-    /// The account.
-    pub(super) account: u32,
-    /// How many.
-    pub(super) count: u64,
-    /// The lowest and the highest number.
-    pub(super) seqs: RangeInclusive<u64>,
-    /// When the first and the last were measured.
-    pub(super) times: Option<RangeInclusive<Timestamp>>,
-    /// Why.
-    pub(super) reason: GapReason,
 }
 
 impl<D: Disk> Log<D> {
@@ -198,40 +182,6 @@ impl<D: Disk> Log<D> {
             from = seq + 1;
         }
         self.settle(stream, account, from, last);
-    }
-
-    /// Remembers a loss, for the caller and the statistics.
-    pub(super) fn lose(&mut self, loss: Loss) {
-        let names = (self.names.name(loss.stream.device), self.names.name(loss.account));
-        let (Some(device), Some(account)) = names else {
-            return;
-        };
-        self.statistics.lost_records += loss.count;
-        let key = (loss.stream, loss.account, loss.reason);
-        let Some(gap) = self.gaps.get_mut(&key) else {
-            let stream = Stream {
-                device: device.clone(),
-                class: loss.stream.class,
-            };
-            let gap = Gap {
-                debt: Debt {
-                    account: account.clone(),
-                    stream,
-                },
-                count: loss.count,
-                seqs: loss.seqs,
-                times: loss.times,
-                reason: loss.reason,
-            };
-            self.gaps.insert(key, gap);
-            return;
-        };
-        gap.count += loss.count;
-        gap.seqs = widen(&gap.seqs, &loss.seqs);
-        gap.times = match (&gap.times, &loss.times) {
-            (Some(times), Some(more)) => Some(widen(times, more)),
-            (times, more) => times.clone().or_else(|| more.clone()),
-        };
     }
 
     /// Returns the runs of a stream in which something of a range may be owed to an account.
@@ -393,8 +343,4 @@ impl<D: Disk> Log<D> {
             Moment::Boot { .. } => None,
         }
     }
-}
-
-fn widen<T: Ord + Copy>(a: &RangeInclusive<T>, b: &RangeInclusive<T>) -> RangeInclusive<T> {
-    *a.start().min(b.start())..=*a.end().max(b.end())
 }

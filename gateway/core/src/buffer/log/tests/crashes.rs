@@ -153,3 +153,77 @@ fn a_number_that_was_taken_before_its_stream_was_paid_and_is_stored_after_it_is_
         bench.check_counts();
     }
 }
+
+/// Stores until the power goes in a log that is too small for it, and gives what was said and what was promised.
+fn overflow(bench: &mut Bench) -> (u64, u64) {
+    let mut told = 0;
+    for n in 0..20u64 {
+        let heard = bench.gaps.len();
+        if bench.store(&meter(), n * 200 + 1..=n * 200 + 200).is_err() {
+            // Nobody hears the answer.
+            bench.gaps.truncate(heard);
+            return (told, n * 200);
+        }
+        told = bench.lost();
+    }
+    (told, 4_000)
+}
+
+#[test]
+fn what_went_in_a_commit_that_nobody_heard_of_is_told_at_the_next_start() {
+    let options = Options {
+        max_bytes: 2 * 4096,
+        ..small()
+    };
+    let mut bench = Bench::new(options.clone());
+    overflow(&mut bench);
+    let steps = bench.disk().changes;
+    let mut late = 0;
+    for step in 0..=steps {
+        for seed in 0..4 {
+            let mut disk = CrashDisk::default();
+            disk.power_fails_in = Some(step);
+            let mut bench = Bench::on(disk, options.clone());
+            let (told, promised) = overflow(&mut bench);
+            let mut rng = StdRng::seed_from_u64(step * 100 + seed);
+            let mut bench = bench.reopen_with(|disk| disk.crash(&mut rng));
+            let first = bench.seqs(&meter()).first().copied();
+            let gone = first.map_or(0, |first| first - 1);
+            let again = bench.lost();
+            assert!(gone <= promised, "step {step}");
+            assert!(
+                gone == told || gone == told + again,
+                "step {step}: {told} and {again} were told of {gone}"
+            );
+            late += u64::from(gone > told);
+            // As long as nobody can have heard it, it is told again.
+            let bench = bench.reopen();
+            assert_eq!(bench.lost(), again, "step {step}");
+        }
+    }
+    assert!(late > 0);
+}
+
+#[test]
+fn a_loss_is_not_told_any_more_when_whoever_commits_knows_of_it() {
+    let options = Options {
+        max_bytes: 2 * 4096,
+        ..small()
+    };
+    let mut bench = Bench::new(options);
+    overflow(&mut bench);
+    let gap = bench.gaps.pop();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.gaps.pop(), gap, "nobody has asked for anything since");
+    bench.commit(Commit::default()).unwrap();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.gaps.pop(), gap, "that may have come of the opening");
+    bench.commit(Commit::default()).unwrap();
+    bench.commit(Commit::default()).unwrap();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.gaps, []);
+    let changes = bench.disk().changes;
+    bench.commit(Commit::default()).unwrap();
+    bench.commit(Commit::default()).unwrap();
+    assert!(bench.disk().changes <= changes + 2, "that is written once");
+}

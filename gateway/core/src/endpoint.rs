@@ -1,5 +1,7 @@
 //! One device at one server: its client, what it is told of, and what it is owed.
 
+mod notifications;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,17 +11,27 @@ use lwm2m_client::format::{Entry, Record};
 use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Value};
 
 use crate::Now;
+use crate::buffer::Moment;
 use crate::config::AccountConfig;
 use crate::device::{Device, NewValue, News};
 use crate::limits;
 use crate::model::Shown;
-use crate::outbox::{Clock, Item, Ledger, New, Outbox, Reading, Verdict};
+use crate::outbox::{Clock, Item, Ledger, New, Outbox, Reading, Verdict, covers};
 use crate::output::DropReason;
 use crate::profile::PointClass;
 use crate::reading::Quality;
 use crate::status::EndpointState;
 use crate::tree::{self, Key};
 use crate::view::{Listing, View, measurement_paths, quality_paths};
+
+/// How readings go to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By Send.
+    Send,
+    /// By late notifications of these paths.
+    Notification(Vec<Path>),
+}
 
 /// A server.
 pub(crate) struct Account {
@@ -62,8 +74,12 @@ pub(crate) struct Endpoint {
     pub(crate) last_error: Option<String>,
     /// Whether the client was told to start.
     pub(crate) is_started: bool,
-    /// Whether readings go by Send: the account wants it, and the server can.
-    pub(crate) sends: bool,
+    /// Whether readings go by Send: the account wants it, and the server can. Otherwise what is observed is owed.
+    sends: bool,
+    /// What was owed last of each observed path.
+    owed_last: BTreeMap<Path, (Moment, Value)>,
+    /// What is observed in a way that takes nothing late, as far as is known.
+    untimely: BTreeSet<Path>,
     instances: Awaited,
     was_away: bool,
     /// The generation of the device's tree that `listing` was made from.
@@ -82,7 +98,7 @@ impl Endpoint {
         client: Client,
         sends: bool,
     ) -> Self {
-        Self {
+        let mut endpoint = Self {
             account,
             device,
             name,
@@ -93,12 +109,22 @@ impl Endpoint {
             last_error: None,
             is_started: false,
             sends,
+            owed_last: BTreeMap::new(),
+            untimely: BTreeSet::new(),
             instances: Awaited::Always,
             was_away: true,
             generation: None,
             listing_due: None,
             told: BTreeMap::new(),
-        }
+        };
+        endpoint.set_sends(sends);
+        endpoint
+    }
+
+    /// Sets whether readings go by Send; where they do not, notifications that do not arrive are owed instead.
+    pub(crate) fn set_sends(&mut self, sends: bool) {
+        self.sends = sends;
+        self.client.set_owes_notifications(!sends);
     }
 
     /// Brings the listing up to date; returns what an instance has measured before it was listed, which is owed now.
@@ -193,12 +219,15 @@ impl Endpoint {
         ledger: &mut Ledger<'_>,
         now: Instant,
     ) -> Option<(usize, DropReason)> {
-        if !self.may_send() {
-            return None;
+        match self.way()? {
+            Way::Send => {}
+            Way::Notification(_) => return self.flush_late(device, shown, clock, ledger, now),
         }
-        let may_go = may_go(self.instances, &self.listing);
         let mut poison = 0;
-        while let Some((id, items)) = self.outbox.take(ledger, &may_go, now) {
+        while let Some((id, items)) = self
+            .outbox
+            .take(ledger, may_go(self.instances, &self.listing), now)
+        {
             let records = records(items, device, shown, clock, now);
             match self.client.send(id, records, now) {
                 Ok(()) => break,
@@ -207,8 +236,9 @@ impl Endpoint {
                     break;
                 }
                 Err(SendRefused::NotInVersion) => {
-                    self.sends = false;
-                    return Some((self.outbox.clear(ledger, now), DropReason::NoSend));
+                    self.outbox.return_flight(id, ledger);
+                    self.set_sends(false);
+                    break;
                 }
                 // Smaller and smaller until it can be encoded, or one reading alone cannot and is set aside.
                 Err(SendRefused::Invalid(_)) => match self.outbox.split(ledger, now) {
@@ -257,7 +287,7 @@ impl Endpoint {
     /// Returns when this endpoint has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         // A pause that ends while nothing may be sent is nobody's business: flush would leave it in the past.
-        let pause = self.outbox.poll_timeout().filter(|_| self.may_send());
+        let pause = self.outbox.poll_timeout().filter(|_| self.way().is_some());
         let awaited = match self.instances {
             Awaited::Until(at) => Some(at).filter(|_| self.outbox.backlog.count() > 0),
             Awaited::Always | Awaited::NoLonger => None,
@@ -280,12 +310,17 @@ impl Endpoint {
 
     /// Says whether readings are to be loaded for the next Sends.
     pub(crate) fn wants_load(&self, now: Instant) -> bool {
-        self.may_send()
-            && !self.outbox.is_paused(now)
-            && self
-                .outbox
-                .backlog
-                .wants_load(may_go(self.instances, &self.listing))
+        if self.outbox.is_paused(now) {
+            return false;
+        }
+        let backlog = &self.outbox.backlog;
+        match self.way() {
+            None => false,
+            Some(Way::Send) => backlog.wants_load(may_go(self.instances, &self.listing)),
+            Some(Way::Notification(observed)) => {
+                backlog.wants_load(|reading| covers(&observed, reading.path))
+            }
+        }
     }
 
     /// Returns what says whether the server's model has a place for a reading.
@@ -312,10 +347,18 @@ impl Endpoint {
         }
     }
 
-    /// Says whether a Send can go out: a server refuses readings of an instance that it has not been told of, so the
-    /// listing goes first.
-    fn may_send(&self) -> bool {
-        self.sends && self.listing_due.is_none() && self.is_open()
+    /// Returns how readings can go out now. A server refuses readings of an instance that it has not been told of, so
+    /// the listing goes first.
+    pub(crate) fn way(&self) -> Option<Way> {
+        if self.listing_due.is_some() || self.client.state() != RegistrationState::Registered {
+            return None;
+        }
+        if self.sends && !self.client.is_send_muted() {
+            return Some(Way::Send);
+        }
+        let observed = self.client.observed().into_iter().map(|observed| observed.path);
+        let observed: Vec<Path> = observed.filter(|path| !self.untimely.contains(path)).collect();
+        (!observed.is_empty()).then_some(Way::Notification(observed))
     }
 
     /// Says whether the server takes readings, as far as is known.

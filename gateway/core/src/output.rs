@@ -215,8 +215,6 @@ pub enum DropReason {
     QueueFull,
     /// The server refuses this record under a fresh registration, and alone.
     Poison,
-    /// The server speaks LwM2M 1.0, which has no Send.
-    NoSend,
     /// The server's model has no place for them.
     NotInModel,
     /// A person dropped them.

@@ -75,7 +75,6 @@ pub(super) fn log(event: &Event, names: &Names) {
             let reason = match reason {
                 DropReason::QueueFull => "the queue is full",
                 DropReason::Poison => "the server refuses them",
-                DropReason::NoSend => "the server has no Send",
                 DropReason::NotInModel => "the server's model has no place for them",
                 DropReason::Command => "dropped by command",
             };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lwm2m_client::client::{self, Client, EnablerVersion, RegistrationState};
+use lwm2m_client::format::Record;
 
 use crate::Now;
 use crate::device::News;
@@ -155,6 +156,10 @@ impl Gateway {
 
     /// Works off what an endpoint's client has to say and to send.
     pub(super) fn pump(&mut self, index: usize, now: Now) {
+        if self.is_stopping() {
+            // There is no time to wait for their acknowledgements.
+            self.endpoints[index].client.owe_notifications();
+        }
         loop {
             while let Some(event) = self.endpoints[index].client.poll_event() {
                 self.hear_client(index, event, now);
@@ -207,16 +212,17 @@ impl Gateway {
     fn hear_client(&mut self, index: usize, event: client::Event, now: Now) {
         let endpoint = id(index);
         match event {
-            client::Event::Registered { location } => self.hear_registered(index, location, now),
+            client::Event::Registered { location } | client::Event::Resumed { location } => {
+                self.hear_registered(index, location, now);
+            }
             client::Event::RegistrationFailed { reason, .. } => {
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationFailed { endpoint, reason });
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
-            client::Event::Resumed { location } => self.hear_registered(index, location, now),
             client::Event::SaveDue => self.save_client(index, now),
-            // What the client holds is asked for when the gateway saves; flush sees by itself whether Send is muted.
-            client::Event::NotificationOwed { .. } | client::Event::SendMuted(_) => {}
+            client::Event::NotificationOwed { records } => self.owe_notified(index, records, now),
+            client::Event::SendMuted(is_muted) => self.endpoints[index].handle_send_muted(is_muted),
             client::Event::Lost { reason } => {
                 self.endpoints[index].location = None;
                 self.endpoints[index].outbox.backlog.unload();
@@ -241,7 +247,10 @@ impl Gateway {
                     self.server_is_back(index, now);
                 }
             }
-            client::Event::ObservationsChanged => self.tell_interest(self.endpoints[index].device),
+            client::Event::ObservationsChanged => {
+                self.endpoints[index].handle_observations_changed();
+                self.tell_interest(self.endpoints[index].device);
+            }
             client::Event::Malformed { reason } => {
                 self.event(Event::ServerMessageRefused { endpoint, reason });
             }
@@ -266,17 +275,24 @@ impl Gateway {
         endpoint.last_error = None;
         endpoint.handle_registered(now.instant);
         let wants_send = self.accounts[endpoint.account].config.send;
-        endpoint.sends = wants_send && endpoint.client.version() >= EnablerVersion::V1_1;
+        // What was to go by Send before the version was known waits for an observation.
+        endpoint.set_sends(wants_send && endpoint.client.version() >= EnablerVersion::V1_1);
         endpoint.outbox.resume();
-        let ledger = &mut self.debts.ledger(index, endpoint.account);
-        let dropped = if endpoint.sends {
-            0
-        } else {
-            endpoint.outbox.clear(ledger, now.instant)
-        };
         let endpoint = id(index);
         self.event(Event::Registered { endpoint, location });
-        self.tell_dropped(index, Some((dropped, DropReason::NoSend)), now);
+    }
+
+    /// Takes what was to be notified to a server and did not arrive. It has waited already, and is stored at once.
+    fn owe_notified(&mut self, index: usize, notified: Vec<Record>, now: Now) {
+        let endpoint = &mut self.endpoints[index];
+        let (account, device) = (endpoint.account, endpoint.device);
+        let (held_by, shown) = (&self.devices[device], &self.accounts[account].shown);
+        let owed = endpoint.owe_notified(notified, held_by, shown, &self.debts.clock, now);
+        let first = self.debts.memory.next_seq();
+        self.take_readings(device, vec![(account, owed)], now);
+        for seq in first..self.debts.memory.next_seq() {
+            self.debts.memory.hurry(seq);
+        }
     }
 
     /// Says whether no other endpoint of its server is registered.

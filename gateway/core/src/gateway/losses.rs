@@ -185,13 +185,13 @@ impl From<GapReason> for Reason {
     }
 }
 
-/// Returns why readings are lost that the server should have; it never could have the others.
+/// Returns why readings are lost that the server should have; it never could have what its model has no place for.
 const fn reason_of(reason: DropReason) -> Option<Reason> {
     match reason {
         DropReason::QueueFull => Some(Reason::MemoryFull),
         DropReason::Poison => Some(Reason::Refused),
         DropReason::Command => Some(Reason::Dropped),
-        DropReason::NoSend | DropReason::NotInModel => None,
+        DropReason::NotInModel => None,
     }
 }
 

@@ -115,7 +115,11 @@ impl Gateway {
         // A pause would outlast the patience of whoever stops the process.
         saving.is_paused = false;
         for index in 0..self.endpoints.len() {
-            saving.note(Subject::Client(index));
+            self.pump(index, now);
+        }
+        let clients = 0..self.endpoints.len();
+        if let Some(saving) = &mut self.saving {
+            clients.for_each(|index| saving.note(Subject::Client(index)));
         }
         self.report_losses(now);
         self.note_all_values();

@@ -50,6 +50,8 @@ struct Stock {
     loaded: BTreeMap<u64, Arc<Reading>>,
     /// Up to which number nothing is owed any more.
     floor: Option<u64>,
+    /// What was loaded and left there, because it cannot be sent for now: the first number, and how many.
+    passed: Option<(u64, u64)>,
     oldest: Option<Timestamp>,
 }
 
@@ -149,12 +151,29 @@ impl Backlog {
     /// Forgets what is loaded: it is loaded again when it can be sent.
     pub(crate) fn unload(&mut self) {
         for stock in self.stocks.values_mut() {
-            if let Some((first, _)) = stock.loaded.first_key_value() {
-                stock.next = stock.next.min(*first);
-                stock.has_more = true;
-                stock.loaded.clear();
-            }
+            stock.unload();
         }
+    }
+
+    /// Leaves loaded readings on disk that are not `wanted` for now, so that what lies behind them is loaded; until
+    /// [`unload`](Self::unload).
+    pub(crate) fn pass_over(&mut self, wanted: impl Fn(&Reading) -> bool) {
+        for stock in self.stocks.values_mut() {
+            let passed = &mut stock.passed;
+            stock.loaded.retain(|seq, reading| {
+                let is_wanted = wanted(reading);
+                if !is_wanted {
+                    let (first, count) = passed.unwrap_or((*seq, 0));
+                    *passed = Some((first.min(*seq), count + 1));
+                }
+                is_wanted
+            });
+        }
+    }
+
+    /// Says whether nothing of a class is on disk that was not loaded once.
+    pub(crate) fn is_all_seen(&self, class: PointClass) -> bool {
+        self.stocks.get(&class).is_none_or(|stock| !stock.has_more)
     }
 
     /// Says whether something is to be loaded: what is loaded and may go is worth less than one Send, and there is more.
@@ -216,7 +235,8 @@ impl Backlog {
         if stock.has_more {
             return 0;
         }
-        let there = stock.loaded.len() as u64 + in_flight;
+        let passed = stock.passed.map_or(0, |(_, count)| count);
+        let there = stock.loaded.len() as u64 + passed + in_flight;
         let missing = stock.count as i64 - there as i64;
         stock.count = there;
         missing
@@ -245,6 +265,10 @@ impl Backlog {
             stock.next = *seqs.start();
             stock.has_more = true;
         }
+        if stock.passed.is_some() {
+            // Which of them are gone is not known.
+            stock.unload();
+        }
         // What is on its way is owed by nobody but the memory.
         stock.count = stock.count.saturating_sub(kept);
         let lost = count.saturating_sub(kept).min(stock.count);
@@ -271,9 +295,19 @@ impl Backlog {
 }
 
 impl Stock {
+    fn unload(&mut self) {
+        let loaded = self.loaded.first_key_value().map(|(first, _)| *first);
+        let passed = self.passed.take().map(|(first, _)| first);
+        if let Some(first) = loaded.into_iter().chain(passed).min() {
+            self.next = self.next.min(first);
+            self.has_more = true;
+            self.loaded.clear();
+        }
+    }
+
     /// Says whether nothing is owed between two numbers: everything there was loaded once, and is gone.
     fn is_empty_between(&self, before: u64, after: u64) -> bool {
-        let is_seen = after < self.next;
+        let is_seen = after < self.next && self.passed.is_none();
         before < after
             && (before + 1 == after || is_seen && self.loaded.range(before + 1..after).next().is_none())
     }

@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `memory` | the readings in memory, each once for all servers, and which of them are to be stored |
 //! | `backlog` | what one endpoint is owed out of the buffer on disk |
-//! | `flight`, `answers` | one Send, and what follows from its answer |
+//! | `flight`, `answers` | one Send or late notification, and what follows from its answer |
+//! | `late` | what the next late notification carries |
 //! | `settlements`, `ranges` | what the disk is to be told that is paid |
 //! | `commits` | when something is made durable |
 //! | `loads` | who may load out of the buffer, and how much at once |
@@ -19,11 +20,13 @@
 //!
 //! This file is the queue of one endpoint: what waits, and what goes next. A Send carries live
 //! readings first, alarms before others, then the backlog from the oldest on; neither can starve the other.
+//! A late notification (`late`) carries the oldest first.
 
 mod answers;
 mod backlog;
 mod commits;
 mod flight;
+mod late;
 mod loads;
 mod memory;
 mod ranges;
@@ -44,6 +47,7 @@ pub(crate) use answers::Verdict;
 pub(crate) use backlog::{Backlog, Load};
 pub(crate) use commits::{Commits, UnderWay};
 pub(crate) use flight::{Item, Origin};
+pub(crate) use late::covers;
 pub(crate) use loads::Loads;
 pub(crate) use memory::{Held, Memory, New};
 pub(crate) use reading::{Clock, Reading};
@@ -164,20 +168,6 @@ impl Outbox {
             .filter(|item| item.origin == Origin::Memory)
             .map(|item| item.reading.seq);
         self.alarms.iter().chain(&self.others).copied().chain(in_flight)
-    }
-
-    /// Forgets everything that is in memory; says how much that was.
-    pub(crate) fn clear(&mut self, ledger: &mut Ledger<'_>, now: Instant) -> usize {
-        if let Some(flight) = self.flight.take() {
-            self.put_back(flight.items, ledger);
-        }
-        let mut seqs = std::mem::take(&mut self.alarms);
-        seqs.append(&mut self.others);
-        for &seq in &seqs {
-            ledger.settle_in_memory(seq, now);
-        }
-        self.totals.dropped += seqs.len() as u64;
-        seqs.len()
     }
 
     /// Drops what was measured before a time and only waits in memory; says how much that was.
@@ -323,16 +313,28 @@ impl Outbox {
         may_go: impl Fn(&Reading) -> bool,
         now: Instant,
     ) -> Option<(SendId, &[Item])> {
-        let is_under_way = self.flight.as_ref().is_some_and(|flight| flight.is_under_way);
-        if is_under_way || self.is_paused(now) {
+        if !self.may_take(now) {
             return None;
         }
-        // Also where there is nothing to send yet: whoever waits for the end of the pause waits no more.
-        self.paused_until = None;
         let (items, part) = match self.flight.take() {
             Some(flight) => (flight.items, flight.part),
             None => (self.compose(ledger, may_go), self.batch),
         };
+        self.begin_flight((items, part), now)
+    }
+
+    /// Says whether the next readings may go. Ends a pause also where there is nothing to send yet: whoever waits for
+    /// its end waits no more.
+    fn may_take(&mut self, now: Instant) -> bool {
+        let is_under_way = self.flight.as_ref().is_some_and(|flight| flight.is_under_way);
+        if is_under_way || self.is_paused(now) {
+            return false;
+        }
+        self.paused_until = None;
+        true
+    }
+
+    fn begin_flight(&mut self, (items, part): (Vec<Item>, usize), now: Instant) -> Option<(SendId, &[Item])> {
         if items.is_empty() {
             return None;
         }
@@ -379,7 +381,13 @@ impl Outbox {
         let stored = self.backlog.loaded().filter(|(_, reading)| may_go(reading));
         let stored = stored.map(|(class, reading)| (Origin::Disk, class, reading));
         choose(stored, self.batch, &mut seen, &mut chosen);
-        for item in &chosen {
+        self.take_out(&chosen, ledger);
+        chosen
+    }
+
+    /// Takes readings out of where they wait.
+    fn take_out(&mut self, chosen: &[Item], ledger: &mut Ledger<'_>) {
+        for item in chosen {
             let seq = item.reading.seq;
             match item.origin {
                 Origin::Memory => {
@@ -392,7 +400,6 @@ impl Outbox {
                 }
             }
         }
-        chosen
     }
 
     fn insert(&mut self, seq: u64, class: PointClass) {

@@ -11,6 +11,9 @@ use lwm2m_client::{ObjectId, ResourceId, ValueType};
 
 use crate::EndpointId;
 
+/// The number of SenML JSON.
+const SENML_JSON: u32 = 110;
+
 /// What the server got from a client.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Got {
@@ -39,6 +42,10 @@ pub(crate) struct Answer {
     pub(crate) max_age: Option<u32>,
     /// The token of the request.
     pub(crate) token: Vec<u8>,
+    /// Whether it is to be acknowledged.
+    pub(crate) is_confirmable: bool,
+    /// What it carries, where it is SenML.
+    pub(crate) records: Vec<Record>,
 }
 
 /// A server that takes everything, unless it is told what to answer to a Send.
@@ -73,15 +80,18 @@ impl TestServer {
             MessageClass::Empty | MessageClass::Reserved(_) => Vec::new(),
             MessageClass::Request(method) => vec![self.answer(from, &packet, method)],
             MessageClass::Response(_) => {
+                let confirmable = packet.header.get_type() == MessageType::Confirmable;
+                let senml = number(&packet, CoapOption::ContentFormat).filter(|code| *code == SENML_JSON);
                 let answer = Answer {
                     code: packet.header.get_code(),
                     text: String::from_utf8_lossy(&packet.payload).into_owned(),
                     observe: number(&packet, CoapOption::Observe),
                     max_age: number(&packet, CoapOption::MaxAge),
                     token: packet.get_token().to_vec(),
+                    is_confirmable: confirmable,
+                    records: senml.map_or_else(Vec::new, |_| self.records(&packet)),
                 };
                 self.got.push((from, Got::Answer(answer)));
-                let confirmable = packet.header.get_type() == MessageType::Confirmable;
                 if confirmable {
                     vec![acknowledgement(&packet).to_bytes().unwrap()]
                 } else {
@@ -121,6 +131,14 @@ impl TestServer {
         let mut packet = self.packet(RequestType::Get, path);
         packet.add_option(CoapOption::Observe, Vec::new());
         packet.add_option(CoapOption::Accept, Vec::new());
+        packet.to_bytes().unwrap()
+    }
+
+    /// Returns an observation whose notifications carry times.
+    pub(crate) fn observe_with_times(&mut self, path: &str) -> Vec<u8> {
+        let mut packet = self.packet(RequestType::Get, path);
+        packet.add_option(CoapOption::Observe, Vec::new());
+        packet.add_option(CoapOption::Accept, vec![SENML_JSON as u8]);
         packet.to_bytes().unwrap()
     }
 

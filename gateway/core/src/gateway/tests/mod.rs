@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod hostile;
 mod losses;
+mod notifications;
 mod readings;
 mod removed;
 mod restarts;

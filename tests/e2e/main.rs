@@ -14,6 +14,7 @@ mod hostile_datagrams_change_nothing;
 mod readings_survive_power_cuts;
 mod spoilt_replies_never_become_values;
 mod the_server_forgets_or_falls_silent;
+mod what_is_observed_arrives_without_send;
 
 mod meter;
 mod one_endpoint_is_refused_for_a_week;

@@ -1,28 +1,29 @@
 //! One device at one server: its client, what it is told of, and what it is owed.
 
+mod entries;
 mod notifications;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use lwm2m_client::client::{Client, Content, RegistrationState, SendOutcome, SendRefused};
-use lwm2m_client::format::{Entry, Record};
-use lwm2m_client::{InstanceId, ObjectId, Path, ResourceInstanceId, Value};
+use lwm2m_client::client::{Client, RegistrationState, SendOutcome, SendRefused};
+use lwm2m_client::{InstanceId, ObjectId, Path};
 
 use crate::Now;
-use crate::buffer::Moment;
 use crate::config::AccountConfig;
 use crate::device::{Device, NewValue, News};
 use crate::limits;
 use crate::model::Shown;
-use crate::outbox::{Clock, Item, Ledger, New, Outbox, Reading, Verdict, covers};
+use crate::outbox::{Clock, Ledger, New, Outbox, Reading, Verdict, covers};
 use crate::output::DropReason;
 use crate::profile::PointClass;
 use crate::reading::Quality;
 use crate::status::EndpointState;
-use crate::tree::{self, Key};
+use crate::tree;
 use crate::view::{Listing, View, measurement_paths, quality_paths};
+use entries::{instance_of, quality_entries, records, shown_entry};
+use notifications::OwedLately;
 
 /// How readings go to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +77,8 @@ pub(crate) struct Endpoint {
     pub(crate) is_started: bool,
     /// Whether readings go by Send: the account wants it, and the server can. Otherwise what is observed is owed.
     sends: bool,
-    /// What was owed last of each observed path.
-    owed_last: BTreeMap<Path, (Moment, Value)>,
+    /// What was owed lately of what is observed.
+    owed_lately: OwedLately,
     /// What is observed in a way that takes nothing late, as far as is known.
     untimely: BTreeSet<Path>,
     instances: Awaited,
@@ -109,7 +110,7 @@ impl Endpoint {
             last_error: None,
             is_started: false,
             sends,
-            owed_last: BTreeMap::new(),
+            owed_lately: OwedLately::default(),
             untimely: BTreeSet::new(),
             instances: Awaited::Always,
             was_away: true,
@@ -150,8 +151,10 @@ impl Endpoint {
             .tree
             .iter()
             .filter(|((o, i, ..), held)| held.is_kept && is_new(o, i));
-        let kept = kept.map(|((o, i, ..), _)| ((o, i), Quality::Stale));
-        self.told.extend(kept);
+        for (key @ (o, i, ..), held) in kept {
+            self.told.insert((o, i), Quality::Stale);
+            self.owed_lately.handle_kept(key, held);
+        }
         let mut measured = Vec::new();
         for (key @ (o, i, ..), held) in device.tree.iter() {
             let Some(received) = held.received.filter(|_| is_new(&o, &i)) else {
@@ -439,83 +442,5 @@ fn lists(listing: &Listing, path: Path) -> bool {
         listing
             .get(&object)
             .is_some_and(|instances| instances.contains(&instance))
-    })
-}
-
-/// Returns readings as the server is told them. Where a time was estimated, that is told with it.
-fn records(items: &[Item], device: &Device, shown: &Shown, clock: &Clock, now: Instant) -> Vec<Record> {
-    let mut records = Vec::new();
-    let mut told: BTreeSet<_> = items
-        .iter()
-        .map(|item| (item.reading.path, item.reading.moment))
-        .collect();
-    for item in items {
-        let reading = &item.reading;
-        let time = Some(clock.tell(reading.moment, now));
-        let entry = tree::key(reading.path).and_then(|key| shown_entry(device, shown, key, &reading.value));
-        records.extend(entry.map(|entry| Record { entry, time }));
-        let is_quality = tree::key(reading.path).is_some_and(|(.., r, _)| tree::is_synthesized(r));
-        let instance = instance_of(reading.path).filter(|_| reading.is_estimated && !is_quality);
-        let quality = instance
-            .into_iter()
-            .flat_map(|at| quality_entries(shown, at, Quality::Stale));
-        for entry in quality {
-            if told.insert((entry.path, reading.moment)) {
-                records.push(Record { entry, time });
-            }
-        }
-    }
-    records
-}
-
-fn instance_of(path: Path) -> Option<(ObjectId, InstanceId)> {
-    Some((path.object_id()?, path.instance_id()?))
-}
-
-fn quality_entries(
-    shown: &Shown,
-    (object, instance): (ObjectId, InstanceId),
-    quality: Quality,
-) -> impl Iterator<Item = Entry> {
-    let values = [
-        (tree::QUALITY_INDICATOR, quality.indicator()),
-        (tree::QUALITY_LEVEL, quality.level()),
-    ];
-    values
-        .into_iter()
-        .filter(move |(resource, _)| shown.resource(object, *resource).is_some())
-        .map(move |(resource, value)| Entry {
-            path: Path::Resource(object, instance, resource),
-            value: Value::Integer(value),
-        })
-}
-
-/// Returns a value of the tree as an entry of the server's model; none where it has no place there.
-fn shown_entry(device: &Device, shown: &Shown, (o, i, r, ri): Key, value: &Value) -> Option<Entry> {
-    let definition = shown.resource(o, r)?;
-    if let (Some(ri), false) = (ri, definition.multiple) {
-        // Where the server's version has room for one value, that is the first.
-        let first = match device.tree.content(o, i, r) {
-            // After a restart a stored reading may be there before the device's first value is.
-            None => Some(ri),
-            Some(Content::Single(_)) => None,
-            Some(Content::Multiple(values)) => values.into_keys().next(),
-        };
-        first.filter(|first| *first == ri)?;
-    }
-    let content = match ri {
-        None => Content::Single(value.clone()),
-        Some(ri) => Content::Multiple(BTreeMap::from([(ri, value.clone())])),
-    };
-    Some(match shown.show(o, r, content)? {
-        Content::Single(value) => Entry {
-            path: Path::Resource(o, i, r),
-            value,
-        },
-        Content::Multiple(values) => {
-            let (ri, value): (ResourceInstanceId, Value) = values.into_iter().next()?;
-            let path = Path::ResourceInstance(o, i, r, ri);
-            Entry { path, value }
-        }
     })
 }

@@ -42,6 +42,10 @@ pub const CLOCK_JUMP_MS: u64 = 1_000;
 /// meanwhile.
 pub const MAX_BLOCKED_READINGS: usize = 1_024;
 
+/// Values of a resource that are known to be owed to an observer: what an observation may hold back before it says that
+/// it is owed, so that another one that covers the same is found to say it again.
+pub const MAX_OWED_LATELY: usize = lwm2m_client::client::limits::WAITING_NOTIFICATIONS + 4;
+
 /// How long an endpoint waits with stored readings of an object instance that its device has not shown yet; after that
 /// the server decides whether it takes them.
 pub const INSTANCE_RETURNS: Duration = Duration::from_secs(600);

@@ -3,20 +3,49 @@
 //! Where there is none, the client says which notifications did not arrive, and those are owed; where Send is muted, what
 //! it has to tell goes this way as far as it is observed.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use lwm2m_client::Value;
 use lwm2m_client::client::NotifyRefused;
 use lwm2m_client::format::{Entry, Record, RecordTime};
+use lwm2m_client::{Path, Value};
 
-use super::{Endpoint, Way, records, shown_entry};
+use super::entries::{records, shown_entry};
+use super::{Endpoint, Way};
 use crate::Now;
 use crate::buffer::Moment;
 use crate::device::Device;
+use crate::limits;
 use crate::model::Shown;
 use crate::outbox::{Clock, Ledger, New, Verdict};
 use crate::output::DropReason;
-use crate::tree::{self, Key};
+use crate::tree::{self, Held, Key};
+
+/// What was owed lately, of each path: several observations may tell the same.
+#[derive(Debug, Default)]
+pub(super) struct OwedLately(BTreeMap<Path, VecDeque<(Moment, Value)>>);
+
+impl OwedLately {
+    /// Notes a value from before a restart. Whatever was owed of it then is in the buffer.
+    pub(super) fn handle_kept(&mut self, key: Key, held: &Held) {
+        if let Some(time) = held.time {
+            self.insert(tree::path(key), Moment::Wall(time), &held.value);
+        }
+    }
+
+    /// Notes what is owed; says whether it is not owed already.
+    fn insert(&mut self, path: Path, moment: Moment, value: &Value) -> bool {
+        let lately = self.0.entry(path).or_default();
+        if lately.iter().any(|(at, owed)| (*at, owed) == (moment, value)) {
+            return false;
+        }
+        lately.push_back((moment, value.clone()));
+        if lately.len() > limits::MAX_OWED_LATELY {
+            lately.pop_front();
+        }
+        true
+    }
+}
 
 impl Endpoint {
     /// Returns what the server is owed of a notification that did not arrive: what it is owed already is not said
@@ -34,12 +63,9 @@ impl Endpoint {
             let Some((key, value)) = newest_entry(device, shown, record.entry) else {
                 continue;
             };
-            let (path, moment) = (
-                tree::path(key),
-                moment(device, (key, &value), record.time, clock, now),
-            );
-            let last = self.owed_last.insert(path, (moment, value.clone()));
-            if last.is_some_and(|last| last == (moment, value.clone())) {
+            let path = tree::path(key);
+            let moment = moment(device, (key, &value), record.time, clock, now);
+            if !self.owed_lately.insert(path, moment, &value) {
                 continue;
             }
             owed.push(New {

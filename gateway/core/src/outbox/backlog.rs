@@ -109,8 +109,8 @@ impl Backlog {
             stock.oldest = reading.wall();
         }
         stock.count += 1;
-        // Numbers rise within a class, so this is for the unlikely.
-        stock.next = stock.next.min(reading.seq);
+        // What is owed to an observer is stored at once, and may be before something older.
+        stock.rewind(reading.seq);
         stock.has_more = true;
         stock.has_grown = true;
     }
@@ -261,14 +261,7 @@ impl Backlog {
     ) -> u64 {
         let stock = self.stocks.entry(class).or_default();
         stock.loaded.retain(|seq, _| !seqs.contains(seq));
-        if *seqs.start() < stock.next {
-            stock.next = *seqs.start();
-            stock.has_more = true;
-        }
-        if stock.passed.is_some() {
-            // Which of them are gone is not known.
-            stock.unload();
-        }
+        stock.rewind(*seqs.start());
         // What is on its way is owed by nobody but the memory.
         stock.count = stock.count.saturating_sub(kept);
         let lost = count.saturating_sub(kept).min(stock.count);
@@ -295,6 +288,19 @@ impl Backlog {
 }
 
 impl Stock {
+    /// Has everything loaded from a number on that is not held, or was passed over.
+    fn rewind(&mut self, seq: u64) {
+        if seq >= self.next {
+            return;
+        }
+        if self.passed.is_some() {
+            // Which of them are still there is not known.
+            self.unload();
+        }
+        self.next = self.next.min(seq);
+        self.has_more = true;
+    }
+
     fn unload(&mut self) {
         let loaded = self.loaded.first_key_value().map(|(first, _)| *first);
         let passed = self.passed.take().map(|(first, _)| first);

@@ -1,6 +1,7 @@
 //! The queue of one endpoint, without a gateway round it.
 
 mod gaps;
+mod late;
 mod refusals;
 
 use std::time::Duration;

@@ -139,6 +139,11 @@ impl Ledger {
         }
     }
 
+    /// Returns what the gateway's clock said when a value was given.
+    pub fn time_of(&self, value: &Value) -> Option<Timestamp> {
+        self.readings.get(&number(value)?)?.wall
+    }
+
     /// Checks that everything that was given has arrived, or is known to be lost; says how many are neither.
     pub fn check_all_arrived(&mut self) -> usize {
         let open =

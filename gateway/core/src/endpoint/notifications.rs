@@ -171,3 +171,27 @@ fn moment(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lwm2m_client::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_known_of_what_was_owed_than_the_bound_allows() {
+        let mut lately = OwedLately::default();
+        let path = Path::resource(3421, 0, 1);
+        let mut owe = |ms| {
+            lately.insert(
+                path,
+                Moment::Wall(Timestamp::from_unix_ms(ms)),
+                &Value::Integer(ms),
+            )
+        };
+        let last = limits::MAX_OWED_LATELY as i64;
+        assert!((0..=last).all(&mut owe));
+        assert!(!owe(1) && !owe(last));
+        assert!(owe(0), "it is forgotten");
+    }
+}

@@ -73,7 +73,7 @@
 //! | a segment that the newest checkpoint does not name | free, unless it is newer |
 //! | a checkpoint that cannot be read | the one before counts, with all that follows it |
 //! | another version in a sound header | refused, nothing is touched |
-//! | bytes that the disk does not give at the start | read again, then as damage, but the file is never overwritten |
+//! | bytes that the disk does not give at the start | read again, then as damage, but the file is never overwritten: its segment stays named, a newer one is begun behind it, and all numbers go ahead |
 //! | such bytes later | an error, nothing goes unread to make room; after an hour of asking ([`MAX_FAILED_LOADS`](crate::limits::MAX_FAILED_LOADS)) as at the start |
 //!
 //! No length is believed further than the bytes that are there. One segment is read at a time.

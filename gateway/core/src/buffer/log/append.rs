@@ -102,6 +102,7 @@ impl<D: Disk> Log<D> {
         let segments = self.files.segments.keys().copied();
         let empty: Vec<u64> = segments
             .filter(|id| Some(*id) != self.files.head && self.index.segment(*id).owed == 0)
+            .filter(|id| self.files.is_read(*id))
             .collect();
         for id in empty {
             self.forget_segment(id);
@@ -222,12 +223,14 @@ impl<D: Disk> Log<D> {
         let (Some((id, file)), Some(_)) = (file, self.files.doubtful_from) else {
             return Ok(());
         };
+        if !self.files.is_read(id) {
+            // It stays as it is: nothing of it can be copied, and the new segment names it.
+            self.files.doubtful_from = None;
+            return Ok(());
+        }
         let Err(failure) = self.put(&file, file.end, &[]) else {
             return Ok(());
         };
-        if self.files.unreadable.contains(&file.name) {
-            return Err(failure);
-        }
         let carried = self.carry(id).map_err(|_| failure)?;
         content.carried.extend(carried);
         content.emptied.push(id);

@@ -62,6 +62,12 @@ impl Files {
         segments.map(|(id, file)| (*id, file.end)).collect()
     }
 
+    /// Says whether the disk gave all of a segment; one of which it did not is kept, for the next start to try.
+    pub(super) fn is_read(&self, id: u64) -> bool {
+        let file = self.segments.get(&id);
+        file.is_none_or(|file| !self.unreadable.contains(&file.name))
+    }
+
     /// Moves the file of a segment to the spare ones.
     pub(super) fn release(&mut self, id: u64) {
         self.failed_loads.remove(&id);

@@ -48,6 +48,11 @@ impl Names {
         self.next = self.next.max(id.saturating_add(1));
     }
 
+    /// Leaves numbers out that may be in use without anybody knowing.
+    pub(super) fn skip(&mut self, count: u32) {
+        self.next = self.next.saturating_add(count);
+    }
+
     /// Returns the number that a number read from disk stands for.
     pub(super) fn resolve(&self, id: u32) -> Option<u32> {
         let id = *self.aliases.get(&id).unwrap_or(&id);

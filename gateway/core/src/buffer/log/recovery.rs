@@ -18,6 +18,10 @@ use crate::buffer::{Disk, GapReason};
 
 /// How far ahead numbers go where the newest checkpoint is lost: what was given out since the one before is unknown.
 const JUMP: u64 = 1 << 32;
+/// How far ahead the numbers of names and starts go where some file is not read: it may use the next ones.
+const NUMBER_JUMP: u32 = 1 << 12;
+/// How far ahead the ids of segments go where some file is not read: it may hold a newer one.
+const ID_JUMP: u64 = 1 << 16;
 
 /// What the checkpoint and all that follows it say.
 #[derive(Default)]
@@ -39,6 +43,10 @@ impl<D: Disk> Log<D> {
         let candidates = self.candidates()?;
         let mut found = self.sort_out(candidates);
         self.files.next_id = found.keys().next_back().map_or(1, |id| id.saturating_add(1));
+        if !self.files.unreadable.is_empty() {
+            // What could not be read may be newer than what could.
+            self.files.next_id = self.files.next_id.saturating_add(ID_JUMP);
+        }
         let facts = self.facts(&mut found);
         for (id, file) in &found {
             if !facts.live.contains_key(id) {
@@ -56,7 +64,11 @@ impl<D: Disk> Log<D> {
         for hole in holes {
             self.report(&hole);
         }
-        let boot = self.boots.current.saturating_add(1);
+        let mut boot = self.boots.current.saturating_add(1);
+        if !self.files.unreadable.is_empty() {
+            boot = boot.saturating_add(NUMBER_JUMP);
+            self.names.skip(NUMBER_JUMP);
+        }
         self.boots.begin(boot, facts.wall);
         Ok(())
     }
@@ -72,7 +84,8 @@ impl<D: Disk> Log<D> {
                 newer.push((*id, bytes));
                 break;
             }
-            if scan(*id, &bytes, None).end > HEADER_BYTES {
+            let is_unread = self.files.unreadable.contains(&file.name);
+            if is_unread || scan(*id, &bytes, None).end > HEADER_BYTES {
                 self.statistics.lost_checkpoints += 1;
                 newer.push((*id, bytes));
             } else {
@@ -165,7 +178,9 @@ impl<D: Disk> Log<D> {
             let scan = scan(id, &bytes, known_end.map(|end| end as usize));
             self.statistics.recovered_segments += 1;
             self.statistics.torn_tails += u64::from(scan.torn);
-            file.end = known_end.unwrap_or(scan.end as u64);
+            // Of what is not read now the next start may read more.
+            let seen_end = if is_readable { scan.end as u64 } else { file.len };
+            file.end = known_end.unwrap_or(seen_end);
             if self.files.head == Some(id) {
                 let is_sound = header(&bytes) == Header::Segment(id) && is_readable;
                 self.files.is_writable = is_sound && file.end < file.len;
@@ -314,9 +329,12 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Counts readings once that stand in two segments: only damage to a checkpoint brings that about.
+    /// Counts readings once that stand in two segments: only damage to a checkpoint brings that about, or that it was
+    /// not read at an earlier start.
     fn drop_duplicates(&mut self) {
-        if self.statistics.lost_checkpoints == 0 {
+        let segments = Vec::from_iter(self.files.segments.keys());
+        let jumped = segments.windows(2).any(|pair| pair[1] - pair[0] >= ID_JUMP);
+        if self.statistics.lost_checkpoints == 0 && !jumped {
             return;
         }
         let streams = self.index.streams();

@@ -75,7 +75,7 @@ impl<D: Disk> Log<D> {
     /// does not fit.
     fn empty_another(&mut self, content: &mut Content, room: u64, may_evict: bool) -> Result<(), DiskError> {
         let mut segments: Vec<u64> = self.files.segments.keys().copied().collect();
-        segments.retain(|id| !content.emptied.contains(id));
+        segments.retain(|id| !content.emptied.contains(id) && self.files.is_read(*id));
         segments.sort_by_key(|id| (self.index.segment(*id).live_bytes, *id));
         let class = content.class().filter(|_| may_evict);
         let (_, reason) = self.total_bound();
@@ -140,7 +140,8 @@ impl<D: Disk> Log<D> {
             return;
         }
         let head = self.files.head;
-        let others = self.files.segments.keys().copied().filter(|id| Some(*id) != head);
+        let others = self.files.segments.keys().copied();
+        let others = others.filter(|id| Some(*id) != head && self.files.is_read(*id));
         let Some(victim) = others.min_by_key(|id| (self.index.segment(*id).live_bytes, *id)) else {
             return;
         };

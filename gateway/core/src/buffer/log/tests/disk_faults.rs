@@ -361,3 +361,64 @@ fn what_is_paid_while_the_disk_does_not_read_is_counted_when_it_does() {
     bench.settle(&meter(), 1..=5_000).unwrap();
     assert_eq!(bench.statistics().live_bytes, 0);
 }
+
+/// A log of a few segments, the file of one of which does not read at the next start; `newest` says which.
+fn half_read(newest: bool) -> (Bench, u64) {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    let mut last = 0;
+    while bench.statistics().segments < 4 {
+        bench.store(&meter(), last + 1..=last + 50).unwrap();
+        last += 50;
+    }
+    let segments = &bench.log.files.segments;
+    let file = if newest {
+        segments.values().next_back()
+    } else {
+        segments.values().nth(1)
+    };
+    let file = file.unwrap().name.clone();
+    let bench = bench.reopen_with(|disk| disk.bad_sector = Some((file, 60)));
+    (bench, last)
+}
+
+#[test]
+fn what_is_not_read_at_one_start_is_there_at_the_next() {
+    for newest in [false, true] {
+        let (mut bench, last) = half_read(newest);
+        let boot = bench.contents.boot;
+        let next = bench.contents.next_seq;
+        assert!(next > last);
+        // Enough to use every spare file again.
+        for n in 0..40 {
+            bench.store(&meter(), next + n * 50..=next + n * 50 + 49).unwrap();
+        }
+        bench.settle(&meter(), next..=next + 999).unwrap();
+        for n in 40..60 {
+            bench.store(&meter(), next + n * 50..=next + n * 50 + 49).unwrap();
+        }
+        let mut bench = bench.reopen_with(|disk| {
+            disk.bad_sector = None;
+            disk.restart();
+        });
+        let expected = (1..=last).chain(next + 1_000..=next + 2_999);
+        assert_eq!(bench.seqs(&meter()), Vec::from_iter(expected), "newest: {newest}");
+        bench.check_counts();
+        assert!(bench.contents.boot > boot);
+        assert_eq!(bench.gaps, [], "newest: {newest}");
+    }
+}
+
+#[test]
+fn a_newest_segment_that_never_reads_stops_nothing() {
+    let (mut bench, _) = half_read(true);
+    for _ in 0..5 {
+        let next = bench.contents.next_seq;
+        let before = bench.seqs(&meter()).len();
+        bench.store(&meter(), next..=next + 49).unwrap();
+        bench = bench.reopen();
+        assert_eq!(bench.seqs(&meter()).len(), before + 50);
+    }
+}

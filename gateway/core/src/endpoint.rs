@@ -155,25 +155,34 @@ impl Endpoint {
             self.told.insert((o, i), Quality::Stale);
             self.owed_lately.handle_kept(key, held);
         }
-        let mut measured = Vec::new();
-        for (key @ (o, i, ..), held) in device.tree.iter() {
-            let Some(received) = held.received.filter(|_| is_new(&o, &i)) else {
-                continue;
-            };
-            if shown_entry(device, shown, key, &held.value).is_some() {
-                measured.push(New {
-                    device: self.device,
-                    class: device.class(key),
-                    path: tree::path(key),
-                    value: held.value.clone(),
-                    moment: clock.moment(held.time, received),
-                });
-            }
-        }
+        let mut measured = self.measured(device, shown, clock, is_new);
         let new: BTreeSet<_> = measured.iter().filter_map(|new| instance_of(new.path)).collect();
         let quality = self.owe_quality(new.into_iter(), device, shown, clock, now);
         measured.extend(quality);
         self.if_sent(measured)
+    }
+
+    /// Returns what was measured in some instances in this run, as it is owed.
+    fn measured(
+        &self,
+        device: &Device,
+        shown: &Shown,
+        clock: &Clock,
+        is_chosen: impl Fn(&ObjectId, &InstanceId) -> bool,
+    ) -> Vec<New> {
+        let chosen = device.tree.iter().filter(|((o, i, ..), _)| is_chosen(o, i));
+        let has_place = chosen.filter(|(key, held)| shown_entry(device, shown, *key, &held.value).is_some());
+        has_place
+            .filter_map(|(key, held)| {
+                Some(New {
+                    device: self.device,
+                    class: device.class(key),
+                    path: tree::path(key),
+                    value: held.value.clone(),
+                    moment: clock.moment(held.time, held.received?),
+                })
+            })
+            .collect()
     }
 
     /// Says whether the listing was made from all that the device has.

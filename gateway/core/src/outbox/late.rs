@@ -35,25 +35,7 @@ impl Outbox {
     }
 
     fn compose_late(&mut self, ledger: &mut Ledger<'_>, observed: &[Path]) -> Option<(Path, Vec<Item>)> {
-        let stored = self.backlog.loaded().map(|(class, reading)| Item {
-            reading: Arc::clone(reading),
-            class,
-            origin: Origin::Disk,
-        });
-        let in_memory = self.alarms.iter().chain(&self.others);
-        let in_memory = in_memory
-            .filter_map(|seq| ledger.memory.get(*seq))
-            .filter(|held| self.backlog.is_all_seen(held.class))
-            .map(|held| Item {
-                reading: Arc::clone(&held.reading),
-                class: held.class,
-                origin: Origin::Memory,
-            });
-        let mut found: Vec<Item> = stored
-            .chain(in_memory)
-            .filter(|item| covers(observed, item.reading.path))
-            .collect();
-        found.sort_by_key(|item| (item.class, item.reading.seq));
+        let found = self.waiting_late(ledger, observed);
         let first = found.first().cloned()?;
         // The widest observation takes most at once.
         let path = observed.iter().copied();
@@ -69,6 +51,31 @@ impl Outbox {
             .collect();
         self.take_out(&chosen, ledger);
         Some((path, chosen))
+    }
+
+    /// Returns what waits and is observed, what matters most and then the oldest first; of the memory only where
+    /// nothing older can be on disk.
+    fn waiting_late(&self, ledger: &Ledger<'_>, observed: &[Path]) -> Vec<Item> {
+        let stored = self.backlog.loaded().map(|(class, reading)| Item {
+            reading: Arc::clone(reading),
+            class,
+            origin: Origin::Disk,
+        });
+        let in_memory = self.alarms.iter().chain(&self.others);
+        let in_memory = in_memory
+            .filter_map(|seq| ledger.memory.get(*seq))
+            .filter(|held| self.backlog.is_all_seen(held.class))
+            .map(|held| Item {
+                reading: Arc::clone(&held.reading),
+                class: held.class,
+                origin: Origin::Memory,
+            });
+        let mut waiting: Vec<Item> = stored
+            .chain(in_memory)
+            .filter(|item| covers(observed, item.reading.path))
+            .collect();
+        waiting.sort_by_key(|item| (item.class, item.reading.seq));
+        waiting
     }
 }
 

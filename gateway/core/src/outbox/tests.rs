@@ -17,6 +17,16 @@ use crate::testing;
 const BAD_REQUEST: SendOutcome = SendOutcome::Rejected(Code::BAD_REQUEST);
 const ALL: fn(&Reading) -> bool = |_| true;
 
+/// Returns what the only endpoint has a share in.
+fn ledger<'a>(memory: &'a mut Memory, settlements: &'a mut Settlements) -> Ledger<'a> {
+    Ledger {
+        memory,
+        settlements,
+        account: 0,
+        endpoint: 0,
+    }
+}
+
 /// One endpoint with the memory and the settlements that it shares with nobody.
 struct Bench {
     outbox: Outbox,
@@ -56,24 +66,14 @@ impl Bench {
     }
 
     fn take(&mut self, secs: u64) -> Option<(SendId, Vec<i64>)> {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         let (id, items) = self.outbox.take(&mut ledger, ALL, at(secs))?;
         let value = |item: &Item| item.reading.value.as_f64().unwrap() as i64;
         Some((id, items.iter().map(value).collect()))
     }
 
     fn finish(&mut self, id: SendId, outcome: SendOutcome, secs: u64) -> Verdict {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         self.outbox.handle_finished(id, outcome, &mut ledger, at(secs))
     }
 
@@ -86,12 +86,7 @@ impl Bench {
 
     /// Sets aside what is loaded and does not fit; says how much that is.
     fn set_aside(&mut self, fits: impl Fn(&Reading) -> bool) -> usize {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         self.outbox.set_aside(fits, &mut ledger, at(0))
     }
 

@@ -7,34 +7,19 @@ const ELSEWHERE: Path = Path::resource(3421, 0, 6);
 
 impl Bench {
     fn take_late(&mut self, observed: &[Path], secs: u64) -> Option<(Path, SendId, Vec<i64>)> {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         let (path, id, items) = self.outbox.take_late(&mut ledger, observed, at(secs))?;
         let value = |item: &Item| item.reading.value.as_f64().unwrap() as i64;
         Some((path, id, items.iter().map(value).collect()))
     }
 
     fn return_flight(&mut self, id: SendId) {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         self.outbox.return_flight(id, &mut ledger);
     }
 
     fn split(&mut self) -> Verdict {
-        let mut ledger = Ledger {
-            memory: &mut self.memory,
-            settlements: &mut self.settlements,
-            account: 0,
-            endpoint: 0,
-        };
+        let mut ledger = ledger(&mut self.memory, &mut self.settlements);
         self.outbox.split(&mut ledger, at(0))
     }
 }

@@ -33,6 +33,19 @@ impl Position {
                 .is_some_and(|(start, end)| *start <= first && *end >= last)
     }
 
+    /// Returns how many numbers of a range are not settled.
+    pub(super) fn count_open(&self, first: u64, last: u64) -> u64 {
+        let first = first.max(self.below);
+        if last < first {
+            return 0;
+        }
+        let settled = self.beyond.iter().filter_map(|(start, end)| {
+            let (start, end) = ((*start).max(first), (*end).min(last));
+            (start <= end).then(|| end - start + 1)
+        });
+        (last - first + 1) - settled.sum::<u64>()
+    }
+
     /// Says whether some number of a range is settled.
     pub(super) fn touches(&self, first: u64, last: u64) -> bool {
         let after = self.beyond.partition_point(|(_, end)| *end < first);
@@ -200,6 +213,8 @@ mod tests {
                     let range = &settled[seq as usize..=last as usize];
                     prop_assert_eq!(position.covers(seq, last), range.iter().all(|settled| *settled));
                     prop_assert_eq!(position.touches(seq, last), range.contains(&true));
+                    let open = range.iter().filter(|settled| !**settled).count();
+                    prop_assert_eq!(position.count_open(seq, last), open as u64);
                 }
                 let mut out = Vec::new();
                 position.put(&mut out);

@@ -312,13 +312,16 @@ impl<D: Disk> Log<D> {
         let head = &hole.head;
         for account in &head.accounts {
             let position = self.index.position(head.stream, *account);
-            if position.is_some_and(|position| position.covers(head.first, head.last)) {
+            let all = head.last - head.first + 1;
+            let open = position.map_or(all, |position| position.count_open(head.first, head.last));
+            if open == 0 {
                 continue;
             }
             self.lose(Loss {
                 stream: head.stream,
                 account: *account,
-                count: u64::from(head.count),
+                // Which of them were paid is not known; more than are open they are not.
+                count: u64::from(head.count).min(open),
                 seqs: head.first..=head.last,
                 times: None,
                 reason: GapReason::Corrupt,

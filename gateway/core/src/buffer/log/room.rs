@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Log;
 use super::append::Content;
+use super::carry::Parcel;
 use super::frame::{FRAME_HEAD_BYTES, HEADER_BYTES};
 use super::payload::StreamId;
 use super::segments::Segment;
@@ -30,7 +31,7 @@ impl<D: Disk> Log<D> {
         for (account, bound) in self.account_bounds(content) {
             self.evict(class, Some(account), bound, GapReason::Bound);
         }
-        let new: u64 = content.new.iter().map(super::carry::Parcel::bytes).sum();
+        let new: u64 = content.new.iter().map(Parcel::bytes).sum();
         let (bound, reason) = self.total_bound();
         self.evict(class, None, bound.saturating_sub(new), reason);
     }
@@ -98,38 +99,62 @@ impl<D: Disk> Log<D> {
         class: Option<PointClass>,
         reason: GapReason,
     ) -> Result<bool, DiskError> {
+        let kept = self.carry(victim)?;
+        let Some(class) = class else {
+            return Ok(self.carry_into(content, room, victim, kept) == 0);
+        };
+        let mut least = kept.clone();
+        least.retain(|parcel| parcel.head.stream.class < class);
         let before = content.carried.len();
-        for evicted in std::iter::once(None).chain(CLASSES.map(Some)) {
-            if let Some(evicted) = evicted {
-                if class.is_none_or(|class| evicted < class) {
-                    break;
-                }
-                self.evict_class_of(victim, evicted, reason);
+        let helps = self.carry_into(content, room, victim, least) == 0;
+        if helps {
+            content.carried.truncate(before);
+            content.emptied.pop();
+        } else {
+            // Nothing goes where that would not do.
+            return Ok(false);
+        }
+        let mut excess = self.carry_into(content, room, victim, kept);
+        for evicted in CLASSES.into_iter().filter(|evicted| *evicted >= class) {
+            while excess > 0 && self.evict_oldest_of(victim, evicted, excess, reason) {
+                let kept = self.carry(victim)?;
+                excess = self.carry_into(content, room, victim, kept);
             }
-            let carried = self.carry(victim)?;
-            content.carried.extend(carried);
-            content.emptied.push(victim);
-            if self.first_frame_bytes(content) <= room {
-                return Ok(true);
-            }
+        }
+        Ok(excess == 0)
+    }
+
+    /// Adds what is carried of a segment to the content of a new one where that fits; says how many bytes are too many.
+    fn carry_into(&self, content: &mut Content, room: u64, victim: u64, carried: Vec<Parcel>) -> u64 {
+        let before = content.carried.len();
+        content.carried.extend(carried);
+        content.emptied.push(victim);
+        let excess = self.first_frame_bytes(content).saturating_sub(room);
+        if excess > 0 {
             content.carried.truncate(before);
             content.emptied.pop();
         }
-        Ok(false)
+        excess
     }
 
-    fn evict_class_of(&mut self, segment: u64, class: PointClass, reason: GapReason) {
-        for (stream, account) in self.debts_in(segment, class) {
-            self.evict_run(stream, segment, account, u64::MAX, reason);
-        }
-    }
-
-    fn debts_in(&self, segment: u64, class: PointClass) -> Vec<(StreamId, u32)> {
+    /// Evicts the oldest blocks of a class from a segment until so many bytes are gone; says whether any are.
+    fn evict_oldest_of(&mut self, segment: u64, class: PointClass, excess: u64, reason: GapReason) -> bool {
+        let before = self.index.segment(segment).live_bytes;
         let streams = self.index.streams().filter(|(id, _)| id.class == class);
         let runs = streams.flat_map(|(id, stream)| stream.runs.iter().map(|run| (*id, run)));
-        runs.filter(|(_, run)| run.segment == segment)
-            .flat_map(|(id, run)| run.owed.iter().map(move |(account, _)| (id, *account)))
-            .collect()
+        let runs = runs.filter(|(_, run)| run.segment == segment && run.is_owed());
+        let mut oldest: Vec<(u64, StreamId)> = runs.map(|(id, run)| (run.first, id)).collect();
+        oldest.sort_unstable();
+        for (_, stream) in oldest {
+            let gone = before.saturating_sub(self.index.segment(segment).live_bytes);
+            if gone >= excess {
+                break;
+            }
+            for account in self.accounts_of(stream, segment) {
+                self.evict_run(stream, segment, account, excess - gone, reason);
+            }
+        }
+        self.index.segment(segment).live_bytes < before
     }
 
     /// Copies what is owed in a segment forward where it is little and the log is much larger than it need be.
@@ -149,7 +174,7 @@ impl<D: Disk> Log<D> {
         let space = head
             .and_then(|id| self.files.segments.get(&id))
             .map_or(0, |file| file.len - file.end);
-        let new: u64 = content.new.iter().map(super::carry::Parcel::bytes).sum();
+        let new: u64 = content.new.iter().map(Parcel::bytes).sum();
         if live > usual / 4 || live * 2 + new + usual / 16 > space {
             return;
         }

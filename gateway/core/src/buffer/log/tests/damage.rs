@@ -231,3 +231,19 @@ fn what_rots_while_the_log_is_open_is_told_once() {
     assert_eq!(bench.gaps, []);
     assert_eq!(bench.seqs(&meter()).len(), left.len() + 60);
 }
+
+#[test]
+fn of_a_damaged_block_no_more_is_told_than_was_not_paid() {
+    let mut bench = Bench::new(small());
+    bench.store(&meter(), 1..=10).unwrap();
+    bench.store(&meter(), 11..=20).unwrap();
+    let end = bench.log.files.segments[&1].end as usize;
+    bench.store(&meter(), 21..=30).unwrap();
+    bench.settle(&meter(), 11..=15).unwrap();
+    let bench = bench.reopen_with(|disk| {
+        let file = disk.names().remove(0);
+        disk.bytes(&file)[end - 5] ^= 1;
+    });
+    let gap = &bench.gaps[0];
+    assert_eq!((gap.count, gap.seqs.clone()), (5, 11..=20));
+}

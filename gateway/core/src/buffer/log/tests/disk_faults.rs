@@ -422,3 +422,20 @@ fn a_newest_segment_that_never_reads_stops_nothing() {
         assert_eq!(bench.seqs(&meter()).len(), before + 50);
     }
 }
+
+#[test]
+fn where_a_segment_is_emptied_no_more_goes_than_does_not_fit() {
+    let mut bench = Bench::on(CrashDisk::with_capacity(3 * 4096), small());
+    let (mut last, mut most) = (0, 0);
+    for _ in 0..60 {
+        let before = bench.lost();
+        bench.store(&meter(), last + 1..=last + 250).unwrap();
+        last += 250;
+        most = most.max(bench.lost() - before);
+    }
+    let left = bench.seqs(&meter());
+    assert_eq!(left.len() as u64 + bench.lost(), last);
+    assert_eq!(left.last(), Some(&last), "the newest stay");
+    bench.check_counts();
+    assert!(most <= 500, "{most} readings went for 250");
+}

@@ -14,6 +14,7 @@ mod interest;
 mod kept_values;
 mod losses;
 mod naming;
+mod refused;
 mod removed;
 mod report;
 mod saving;
@@ -131,6 +132,7 @@ impl Gateway {
                 Timer::Command(id) => self.command_is_due(id, now),
                 Timer::Values(device) => self.values_are_due(device, now),
                 Timer::Save => self.save_is_due(now),
+                Timer::Refused => self.refused_are_due(now),
             }
         }
     }

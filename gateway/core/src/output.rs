@@ -185,6 +185,14 @@ pub enum StateEvent {
         /// The endpoint name.
         name: Arc<str>,
     },
+    /// Something cannot be saved though everything else can; it is tried again now and then. Told once, until it is
+    /// saved: until then a restart finds what was saved of it before.
+    NotSaved {
+        /// The names under which it is to be saved; the first one, where there are several.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// A device is configured no more, and keeps its endpoints until its readings are delivered.
     RemovedOwes {
         /// The device.

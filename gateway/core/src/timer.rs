@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Values(usize),
     /// When to try again to save what must outlive a restart, or to wait no more for an answer.
     Save,
+    /// When to try again to save what was set aside.
+    Refused,
 }
 
 /// Deadlines, at most one for each [`Timer`].

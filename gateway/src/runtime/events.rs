@@ -94,6 +94,10 @@ fn log_state(event: &StateEvent) {
         StateEvent::Damaged { name, reason } => {
             warn!(name, reason, "saved value not readable, going on without it")
         }
+        StateEvent::NotSaved { name, reason } => error!(
+            name,
+            reason, "one part of the state cannot be saved, everything else is; it is tried again"
+        ),
         StateEvent::NameKept {
             device,
             name,

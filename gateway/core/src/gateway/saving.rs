@@ -3,8 +3,9 @@
 //! ```text
 //!  something changes ─► due ─► under way ── Ok ──► durable
 //!                        ▲         │ Err, or no answer: Event::StateFailed
-//!                        └─────────┘ after a pause, with what has changed meanwhile
+//!                        └─────────┘ after a pause, with what has changed meanwhile, in smaller and smaller parts
 //! ```
+//! What is refused alone is set aside, so that it keeps nothing else from being saved (`refused.rs`).
 //! One request is under way at a time, so that a value is never overtaken by an older one. What is due is written down
 //! as what it is about, not as bytes: when its turn comes, the bytes are those of that moment.
 
@@ -19,6 +20,7 @@ use crate::Now;
 use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 use crate::gateway::kept_values::Instances;
+use crate::gateway::refused::Refused;
 use crate::limits;
 use crate::output::{CommandId, Event, Output};
 use crate::state::{Change, Commands, Encoded, EndpointName, Name, SaveRequest, Saved, Stopped};
@@ -54,13 +56,15 @@ pub(super) struct Saving {
     pub(super) too_long: BTreeSet<(Arc<str>, Path)>,
     /// The clients in the request that is being made.
     pub(super) clients: Vec<(usize, client::Saved)>,
-    due: BTreeSet<Subject>,
+    pub(super) due: BTreeSet<Subject>,
     under_way: Option<UnderWay>,
     /// What stands under each name, as a fingerprint; none where that is not known.
     written: BTreeMap<String, Option<u64>>,
     next_request: u64,
     /// How often in a row it has failed.
-    failures: u32,
+    pub(super) failures: u32,
+    /// What is refused, and how much is tried at once therefore.
+    pub(super) refused: Refused,
     /// Whether it waits before it tries again.
     is_paused: bool,
 }
@@ -89,6 +93,7 @@ impl Gateway {
         self.timers.set(Timer::Save, None);
         match result {
             Ok(()) => {
+                saving.handle_durable(&under_way.subjects);
                 if std::mem::take(&mut saving.failures) > 0 {
                     self.event(Event::StateWorks);
                 }
@@ -96,12 +101,18 @@ impl Gateway {
                 self.save_next(now);
             }
             Err(reason) => {
-                saving.due.extend(under_way.subjects);
-                let unknown = under_way.names.into_iter().map(|name| (name, None));
+                let unknown = under_way.names.iter().map(|name| (name.clone(), None));
                 saving.written.extend(unknown);
-                saving.is_paused = true;
-                self.tell_save_failed(reason, now);
+                if matches!(&under_way.subjects[..], [alone] if saving.refused.is_blamed(alone)) {
+                    self.set_aside(under_way.subjects, &under_way.names, reason, now);
+                } else {
+                    saving.retry(under_way.subjects);
+                    saving.is_paused = true;
+                    self.tell_save_failed(reason, now);
+                    self.set_refused_due(now);
+                }
                 self.grant(under_way.clients, now);
+                self.save_next(now);
             }
         }
     }
@@ -111,6 +122,7 @@ impl Gateway {
     pub fn begin_stop(&mut self, now: Now) {
         let Some(saving) = &mut self.saving else { return };
         saving.is_stopping = true;
+        saving.take_refused();
         saving.note(Subject::Stopped);
         // A pause would outlast the patience of whoever stops the process.
         saving.is_paused = false;
@@ -137,7 +149,7 @@ impl Gateway {
                 .is_none_or(|under_way| under_way.is_late);
             saving.is_stopping
                 && is_idle
-                && (saving.due.is_empty() || saving.failures > 0)
+                && (saving.has_nothing_to_try() || saving.failures > 0)
                 && self.has_stored_all()
         })
     }
@@ -165,7 +177,7 @@ impl Gateway {
     /// Has something saved, soon.
     pub(super) fn want_saved(&mut self, subject: Subject, now: Now) {
         if let Some(saving) = &mut self.saving {
-            saving.due.insert(subject);
+            saving.note(subject);
             self.save_next(now);
         }
     }
@@ -173,7 +185,12 @@ impl Gateway {
     /// Has a client saved, soon; while nothing can be saved it does not wait for that.
     pub(super) fn save_client(&mut self, index: usize, now: Now) {
         self.want_saved(Subject::Client(index), now);
-        if self.saving.as_ref().is_some_and(|saving| saving.failures > 0) {
+        let is_refused = |saving: &Saving| saving.refused.is_aside(&Subject::Client(index));
+        if self
+            .saving
+            .as_ref()
+            .is_some_and(|saving| saving.failures > 0 || is_refused(saving))
+        {
             let client = &mut self.endpoints[index].client;
             client.handle_saved(&client.save(), now.instant);
         }
@@ -242,7 +259,8 @@ impl Gateway {
         let (mut subjects, mut changes, mut bytes) = (Vec::new(), Vec::new(), 0);
         while changes.len() < limits::MAX_CHANGES_PER_SAVE && bytes < limits::MAX_SAVE_BYTES {
             let may_stop = changes.is_empty() && self.has_stored_all();
-            let Some(subject) = self.saving.as_mut().and_then(|saving| saving.next(may_stop)) else {
+            let next = |saving: &mut Saving| saving.next(&subjects, may_stop);
+            let Some(subject) = self.saving.as_mut().and_then(next) else {
                 break;
             };
             if subject == Subject::Stopped && !self.may_be_last() {
@@ -250,11 +268,15 @@ impl Gateway {
             }
             let (under, values) = self.present(&subject, now);
             let Some(saving) = &mut self.saving else { break };
+            let before = changes.len();
             for change in saving.differences(&under, values) {
                 bytes += change.name.len() + change.value.as_ref().map_or(0, Vec::len);
                 changes.push(change);
             }
-            subjects.push(subject);
+            // What is durable already cannot be what is refused.
+            if changes.len() > before {
+                subjects.push(subject);
+            }
         }
         (subjects, changes)
     }
@@ -328,19 +350,23 @@ impl Saving {
 
     /// Notes what is to be saved with the next request.
     pub(super) fn note(&mut self, subject: Subject) {
-        self.due.insert(subject);
+        if !self.refused.is_aside(&subject) {
+            self.due.insert(subject);
+        }
     }
 
     /// Says whether nothing is due that must not be used twice.
     fn is_current(&self) -> bool {
-        let first = self.due.first();
-        first.is_none_or(|subject| *subject >= Subject::Endpoint(0))
+        let mut first = self.due.first().into_iter().chain(self.refused.first_aside());
+        first.all(|subject| *subject >= Subject::Endpoint(0))
     }
 
-    /// Takes the next subject; the last word is said alone, when it may be.
-    fn next(&mut self, may_stop: bool) -> Option<Subject> {
+    /// Takes the next subject of a request that has these already; the last word is said alone, when it may be, and
+    /// never while something is refused.
+    fn next(&mut self, others: &[Subject], may_stop: bool) -> Option<Subject> {
         let next = self.due.first()?;
-        if *next == Subject::Stopped && !may_stop {
+        let may_stop = may_stop && self.refused.first_aside().is_none();
+        if *next == Subject::Stopped && !may_stop || !self.refused.may_join(next, others) {
             return None;
         }
         self.due.pop_first()
@@ -376,7 +402,7 @@ fn fingerprint(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     let factor = 1u32
         .checked_shl(failures.saturating_sub(1).min(16))
         .unwrap_or(u32::MAX);

@@ -12,6 +12,8 @@ pub(crate) enum Saves {
     Work,
     /// It fails.
     Fail,
+    /// It fails when it has a name that begins with this.
+    Refuse(&'static str),
     /// It waits until it is told.
     Wait,
 }
@@ -51,6 +53,10 @@ impl StateStore {
         match self.saves {
             Saves::Work => Some((request.id, self.keep(request))),
             Saves::Fail => Some((request.id, Err("the disk is broken".to_owned()))),
+            Saves::Refuse(bad) if request.changes.iter().any(|change| change.name.starts_with(bad)) => {
+                Some((request.id, Err("no such value".to_owned())))
+            }
+            Saves::Refuse(_) => Some((request.id, self.keep(request))),
             Saves::Wait => {
                 self.waiting.push_back(request);
                 None

@@ -1,10 +1,10 @@
 //! When and how the gateway saves what is to outlive a restart, on a disk that works, fails or says nothing.
 
-use super::restarts::{MODEL, config, registrations, running};
-use crate::Event;
+use super::restarts::{MODEL, config, registrations, running, state_events};
 use crate::limits::{MAX_CHANGES_PER_SAVE, MAX_SAVE_BYTES, VALUES_TURNS};
 use crate::state::MAX_VALUE_BYTES;
 use crate::testing::{Meter, Saves, StateStore, TestCabinet, device, one_server, words};
+use crate::{Event, StateEvent};
 
 #[test]
 fn nobody_speaks_before_message_ids_are_reserved_on_disk() {
@@ -155,4 +155,77 @@ fn many_devices_are_saved_in_requests_of_a_bounded_size() {
         (MAX_SAVE_BYTES..MAX_SAVE_BYTES + 4 * MAX_VALUE_BYTES).contains(&bytes),
         "{bytes}"
     );
+}
+
+#[test]
+fn one_value_that_is_refused_keeps_no_other_from_being_saved() {
+    let devices = (1..=40).map(|unit| device(&format!("meter-{unit}"), unit, Meter::new()));
+    let config = one_server(MODEL, devices.collect());
+    let bad = "core/values/meter-7/";
+    let mut cabinet = TestCabinet::kept(config.clone(), StateStore::which(Saves::Refuse(bad)));
+    cabinet.run_ms(20_000);
+    cabinet.store.saves = Saves::Wait;
+    for unit in 1..=40 {
+        cabinet.uplink(unit, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    }
+    // The others are asked for together with it.
+    cabinet.store.saves = Saves::Refuse(bad);
+    cabinet.finish_save();
+    cabinet.run_ms(120_000);
+    let values = |cabinet: &TestCabinet| {
+        let names = cabinet.store.names().into_iter();
+        names
+            .filter(|name| name.starts_with("core/values/meter-") && name.ends_with("/3421/0/0"))
+            .count()
+    };
+    assert_eq!(values(&cabinet), 39);
+    let told = |cabinet: &TestCabinet| {
+        let is_told =
+            |event: &StateEvent| matches!(event, StateEvent::NotSaved { name, .. } if name.starts_with(bad));
+        state_events(cabinet)
+            .iter()
+            .filter(|event| is_told(event))
+            .count()
+    };
+    let blamed = told(&cabinet);
+    assert!(
+        (1..=3).contains(&blamed),
+        "each instance of it once: {:?}",
+        cabinet.events
+    );
+    let before = cabinet.store.changes.len();
+    cabinet.run_ms(600_000);
+    let attempts = cabinet.store.changes.len() - before;
+    assert!((8..=30).contains(&attempts), "{attempts} attempts in ten minutes");
+    assert_eq!(told(&cabinet), blamed, "told once");
+
+    cabinet.stop();
+    assert!(cabinet.gateway.is_stopped());
+    assert!(
+        !cabinet.store.names().contains(&"core/stopped"),
+        "not everything is saved"
+    );
+    cabinet.store.saves = Saves::Work;
+    cabinet.restart(config);
+    cabinet.uplink(7, words(0, &[2301, 15, 340, 9, 123, 12_345]));
+    cabinet.run_ms(1_000);
+    assert_eq!(values(&cabinet), 40);
+}
+
+#[test]
+fn a_client_that_cannot_be_saved_speaks_all_the_same_and_the_others_are_saved() {
+    let bad = "core/client/city/meter-1/";
+    let mut cabinet = TestCabinet::kept(config(), StateStore::which(Saves::Refuse(bad)));
+    cabinet.run_ms(30_000);
+    assert_eq!(registrations(&cabinet).0, 3);
+    assert!(
+        cabinet
+            .store
+            .names()
+            .iter()
+            .any(|name| name.starts_with("core/client/city/relay-1/"))
+    );
+    cabinet.store.saves = Saves::Work;
+    cabinet.run_ms(120_000);
+    assert!(cabinet.store.names().iter().any(|name| name.starts_with(bad)));
 }

@@ -68,3 +68,6 @@ pub const STORE_ANSWERS: usize = 64;
 /// Time that making everything durable may take at a stop, and the disk for an answer before a configuration is
 /// exchanged: a disk that takes longer has failed.
 pub const SETTLE: Duration = Duration::from_secs(10);
+
+/// Time that reading what is kept may take for a new configuration: a full buffer on slow flash takes seconds.
+pub const READ_AGAIN: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! What becomes of the gateway when a part of it ends.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -78,11 +79,10 @@ async fn a_gateway_that_was_stopped_has_let_go_of_its_ports() {
     std::net::UdpSocket::bind(("0.0.0.0", free)).unwrap();
 }
 
-/// Tells a new voltage of the meter as fast as it is taken.
-async fn measure(inputs: mpsc::Sender<Input>) {
-    for step in 0u16.. {
-        let volts = 200.0 + f32::from(step % 50);
-        let bits = volts.to_bits();
+/// Tells a new voltage of the meter as fast as it is taken, another one each time, and notes the last one that was.
+async fn measure(inputs: mpsc::Sender<Input>, last: Arc<AtomicU32>) {
+    for step in 1u32.. {
+        let bits = 200f32.to_bits() + step;
         let block = RegisterBlock {
             table: Table::InputRegisters,
             address: 0,
@@ -98,7 +98,9 @@ async fn measure(inputs: mpsc::Sender<Input>) {
         };
         let event = FromBus::Event(Event::Uplink(uplink));
         let bus = "b".into();
-        inputs.send(Input::Bus { bus, event }).await.ok();
+        if inputs.send(Input::Bus { bus, event }).await.is_ok() {
+            last.store(bits, Ordering::Relaxed);
+        }
     }
 }
 
@@ -109,7 +111,8 @@ async fn a_gateway_whose_meters_never_rest_stops_in_good_order() {
     let mut engine = Engine::start(loaded_with(&folder, METER), kept, store.health(), 1).unwrap();
     let (sender, inputs) = mpsc::channel(INPUTS);
     engine.inputs = inputs;
-    let meter = engine.buses.tasks.spawn(measure(sender));
+    let last = Arc::new(AtomicU32::new(0));
+    let meter = engine.buses.tasks.spawn(measure(sender, Arc::clone(&last)));
     engine.buses.measuring.push(meter);
     // The meter has begun when the disk has answered.
     assert!(engine.disk_answers(&mut store, SETTLE).await);
@@ -123,6 +126,15 @@ async fn a_gateway_whose_meters_never_rest_stops_in_good_order() {
         "{:?}",
         kept.saved.values.keys()
     );
+    // All that the meter has told came before the last word.
+    let volts = f64::from(f32::from_bits(last.load(Ordering::Relaxed))).to_be_bytes();
+    let of_meter = kept
+        .saved
+        .values
+        .iter()
+        .filter(|(name, _)| name.starts_with("core/values/m/"));
+    let has_last = |bytes: &[u8]| bytes.windows(volts.len()).any(|window| window == volts);
+    assert!(of_meter.map(|(_, bytes)| bytes).any(|bytes| has_last(bytes)));
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub use folder::{FolderError, FolderLock};
 pub use log::{buffer_folder, log_options};
 pub use state::State;
 
-use crate::limits::{SETTLE, STORE_ANSWERS, STORE_ORDERS};
+use crate::limits::{READ_AGAIN, SETTLE, STORE_ANSWERS, STORE_ORDERS};
 use worker::Worker;
 
 /// Who wants something saved.
@@ -186,15 +186,25 @@ impl Store {
     }
 
     /// Reads what is kept again, for a new gateway with other options; answers to the old one are dropped. None when
-    /// the thread has ended.
+    /// the thread has ended, or its disk does not answer: then this is of no use any more.
     pub async fn restart(&mut self, options: Options) -> Option<Kept> {
+        self.restart_within(options, READ_AGAIN).await
+    }
+
+    async fn restart_within(&mut self, options: Options, patience: Duration) -> Option<Kept> {
         self.order(Order::Restart(options));
-        loop {
-            match self.next().await? {
-                Answer::Kept(kept) => return Some(*kept),
-                Answer::Buffer(_) | Answer::Saved { .. } | Answer::BufferOpened => {}
+        let kept = async {
+            loop {
+                match self.next().await? {
+                    Answer::Kept(kept) => return Some(*kept),
+                    Answer::Buffer(_) | Answer::Saved { .. } | Answer::BufferOpened => {}
+                }
             }
-        }
+        };
+        tokio::time::timeout(patience, kept).await.unwrap_or_else(|_| {
+            error!("the disk does not answer: what is kept cannot be read for the new configuration");
+            None
+        })
     }
 
     /// Asks for a write that changes nothing: it is answered when the disk is.

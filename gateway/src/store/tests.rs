@@ -186,6 +186,15 @@ async fn a_disk_that_does_not_answer_does_not_keep_anybody_from_ending() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_is_not_waited_for_by_a_new_configuration() {
+    let mut store = Store::hanging();
+    let kept = store
+        .restart_within(Options::default(), Duration::from_millis(20))
+        .await;
+    assert_eq!(kept, None);
+}
+
+#[tokio::test]
 async fn a_probe_is_answered_when_all_that_was_asked_before_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let (mut store, _) = open(folder.path());

@@ -72,9 +72,14 @@ impl Cabinet {
 
     /// Waits for the registration of an endpoint and returns it.
     pub(crate) fn registered(&mut self, endpoint: &str) -> anyhow::Result<Value> {
+        self.hears("registered", endpoint)
+    }
+
+    /// Waits until the server hears of an endpoint what it calls `event`, and returns it.
+    pub(crate) fn hears(&mut self, event: &str, endpoint: &str) -> anyhow::Result<Value> {
         self.leshan
-            .wait_for(&format!("registration of {endpoint}"), START_WITHIN, |line| {
-                line["event"] == "registered" && line["endpoint"] == endpoint
+            .wait_for(&format!("{event} of {endpoint}"), START_WITHIN, |line| {
+                line["event"] == event && line["endpoint"] == endpoint
             })
     }
 
@@ -179,7 +184,15 @@ impl Cabinet {
         self.gateway.terminate()
     }
 
-    /// Starts the gateway again with the same configuration.
+    /// Replaces a text in the configuration.
+    pub(crate) fn configure(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let path = self.folder.path().join("gateway.toml");
+        let text = std::fs::read_to_string(&path)?;
+        ensure!(text.contains(from), "the configuration has no {from:?}");
+        Ok(std::fs::write(path, text.replacen(from, to, 1))?)
+    }
+
+    /// Starts the gateway again.
     pub(crate) fn start_gateway(&mut self) -> anyhow::Result<()> {
         self.gateway = start_gateway(self.folder.path())?;
         Ok(())

@@ -282,11 +282,16 @@ fn readings_arrive_by_send_with_the_time_of_their_poll() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_stopped_gateway_keeps_its_registrations_and_a_started_one_registers_again() -> anyhow::Result<()> {
+fn a_gateway_that_is_to_deregister_does_so_when_it_is_stopped_and_registers_anew() -> anyhow::Result<()> {
     let mut cabinet = start("2026")?;
     cabinet.registered("cab-17-meter")?;
-    cabinet.leshan.forget();
     assert_eq!(cabinet.stop_gateway()?, Some(0));
+    cabinet.configure("[gateway]", "[gateway]\non_stop = \"deregister\"")?;
+    cabinet.leshan.forget();
+    cabinet.start_gateway()?;
+    cabinet.hears("updated", "cab-17-meter")?;
+    assert_eq!(cabinet.stop_gateway()?, Some(0));
+    cabinet.hears("deregistered", "cab-17-meter")?;
     cabinet.start_gateway()?;
     cabinet.registered("cab-17-meter")?;
     Ok(())

@@ -112,8 +112,9 @@ impl Street {
 
     /// Waits until every meter was read `more` times from now on.
     pub(crate) fn read_times(&mut self, more: usize) -> anyhow::Result<()> {
-        for unit in UNITS {
-            let goal = self.served(unit)?.len() + more;
+        let goal = |unit| Ok((unit, self.served(unit)?.len() + more));
+        let goals: Vec<(u8, usize)> = UNITS.into_iter().map(goal).collect::<anyhow::Result<_>>()?;
+        for (unit, goal) in goals {
             self.until(
                 "a meter was read often enough",
                 Duration::from_secs(180),

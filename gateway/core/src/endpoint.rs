@@ -42,6 +42,8 @@ pub(crate) struct Account {
     pub(crate) shown: Shown,
     /// The endpoints that have not begun to register, by their place in the gateway.
     pub(crate) waiting: VecDeque<usize>,
+    /// When one of its endpoints last reached it after it had been away.
+    pub(crate) back_at: Option<Instant>,
 }
 
 /// How long stored readings wait for their object instance to be listed.
@@ -75,6 +77,8 @@ pub(crate) struct Endpoint {
     pub(crate) last_error: Option<String>,
     /// Whether the client was told to start.
     pub(crate) is_started: bool,
+    /// For which return of the server it has tried again.
+    pub(crate) tried_for: Option<Instant>,
     /// Whether readings go by Send: the account wants it, and the server can. Otherwise what is observed is owed.
     sends: bool,
     /// What was owed lately of what is observed.
@@ -83,6 +87,8 @@ pub(crate) struct Endpoint {
     untimely: BTreeSet<Path>,
     instances: Awaited,
     was_away: bool,
+    /// Since when nothing can be delivered, or last could not be; none at the start.
+    away_since: Option<Instant>,
     /// The generation of the device's tree that `listing` was made from.
     generation: Option<u64>,
     /// When the client is to be told of a new listing.
@@ -109,11 +115,13 @@ impl Endpoint {
             location: None,
             last_error: None,
             is_started: false,
+            tried_for: None,
             sends,
             owed_lately: OwedLately::default(),
             untimely: BTreeSet::new(),
             instances: Awaited::Always,
             was_away: true,
+            away_since: None,
             generation: None,
             listing_due: None,
             told: BTreeMap::new(),
@@ -314,10 +322,20 @@ impl Endpoint {
     }
 
     /// Says once that nothing can be delivered any more.
-    pub(crate) fn has_gone_away(&mut self) -> bool {
+    pub(crate) fn has_gone_away(&mut self, now: Instant) -> bool {
         let is_away = self.is_away();
         let was_away = std::mem::replace(&mut self.was_away, is_away);
-        is_away && !was_away
+        let has_gone = is_away && !was_away;
+        if has_gone {
+            self.away_since = Some(now);
+        }
+        has_gone
+    }
+
+    /// Says whether nothing could be delivered at that time and from then on.
+    pub(crate) fn is_away_since_before(&self, at: Option<Instant>) -> bool {
+        let since = self.away_since;
+        self.was_away && at.is_some_and(|at| since.is_none_or(|since| since <= at))
     }
 
     /// Says whether readings are to be loaded for the next Sends.

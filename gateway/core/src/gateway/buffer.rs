@@ -138,7 +138,7 @@ impl Gateway {
                 let endpoint = &mut self.endpoints[index];
                 endpoint.outbox.push(seq, class);
                 if endpoint.is_away() && is_urgent(class) {
-                    self.debts.memory.hurry(seq);
+                    self.debts.memory.hurry(seq, now.instant);
                 }
             }
         }
@@ -149,11 +149,11 @@ impl Gateway {
     pub(super) fn see_to_endpoint(&mut self, index: usize, now: Now) {
         let endpoint = &mut self.endpoints[index];
         endpoint.outbox.end_pauses(now.instant);
-        if endpoint.has_gone_away() {
+        if endpoint.has_gone_away(now.instant) {
             for seq in endpoint.outbox.in_memory() {
                 let class = self.debts.memory.get(seq).map(|held| held.class);
                 if class.is_some_and(is_urgent) {
-                    self.debts.memory.hurry(seq);
+                    self.debts.memory.hurry(seq, now.instant);
                 }
             }
         }
@@ -209,6 +209,7 @@ impl Gateway {
     }
 
     fn commit(&mut self, now: Now) {
+        self.hurry_hopeless(now);
         let held = self.debts.memory.take_due();
         let stored = held.iter().map(|held| (held.reading.seq, held.owed)).collect();
         let is_timeless = held
@@ -231,6 +232,19 @@ impl Gateway {
             batches,
             settled,
         })));
+    }
+
+    /// Has stored with this commit what would need the next one.
+    fn hurry_hopeless(&mut self, now: Now) {
+        let (devices, endpoints) = (&self.devices, &self.endpoints);
+        let is_hopeless = |held: &Held| {
+            let mut of_device = devices[held.device]
+                .endpoints
+                .iter()
+                .map(|index| &endpoints[*index]);
+            of_device.all(|endpoint| endpoint.is_away() || !held.owed.contains(endpoint.account))
+        };
+        self.debts.memory.hurry_hopeless(is_hopeless, now.instant);
     }
 
     fn batches(&self, held: &[Held]) -> Vec<Batch> {
@@ -261,7 +275,7 @@ impl Gateway {
             Ok(()) => self.handle_stored(&done),
             Err(error) => {
                 for (seq, _) in done.stored {
-                    self.debts.memory.not_stored(seq);
+                    self.debts.memory.not_stored(seq, now.instant);
                 }
                 self.debts.settlements.not_told(now.instant);
                 if self.debts.commits.handle_failed(now.instant) {

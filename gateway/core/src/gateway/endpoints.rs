@@ -74,24 +74,40 @@ impl Gateway {
     /// those that are to register in turn, those that are to send at once.
     fn server_is_back(&mut self, back: usize, now: Now) {
         let account = self.endpoints[back].account;
+        self.accounts[account].back_at = Some(now.instant);
         let others = (0..self.endpoints.len()).filter(|index| *index != back);
         let others: Vec<usize> = others
             .filter(|index| self.endpoints[*index].account == account)
             .collect();
         for index in others {
-            match self.endpoints[index].client.state() {
-                RegistrationState::Waiting => self.try_soon(index, now),
-                RegistrationState::Registered if self.endpoints[index].outbox.is_paused(now.instant) => {
-                    self.endpoints[index].outbox.resume();
-                    self.timers.set(Timer::Endpoint(id(index)), Some(now.instant));
-                }
-                RegistrationState::Registered
-                | RegistrationState::Idle
-                | RegistrationState::Registering
-                | RegistrationState::Deregistering
-                | RegistrationState::Disabled
-                | RegistrationState::Stopped => {}
+            self.try_after_return(index, now);
+        }
+    }
+
+    /// Lets an endpoint that waits try again once for each return of its server. One that waits for an answer does so
+    /// when that has failed: what it had sent may never have reached the server.
+    fn try_after_return(&mut self, index: usize, now: Now) {
+        let endpoint = &mut self.endpoints[index];
+        let back_at = self.accounts[endpoint.account].back_at;
+        if endpoint.tried_for == back_at || !endpoint.is_away_since_before(back_at) {
+            return;
+        }
+        match endpoint.client.state() {
+            RegistrationState::Waiting => {
+                endpoint.tried_for = back_at;
+                self.try_soon(index, now);
             }
+            RegistrationState::Registered if endpoint.outbox.is_paused(now.instant) => {
+                endpoint.tried_for = back_at;
+                endpoint.outbox.resume();
+                self.timers.set(Timer::Endpoint(id(index)), Some(now.instant));
+            }
+            RegistrationState::Registered
+            | RegistrationState::Idle
+            | RegistrationState::Registering
+            | RegistrationState::Deregistering
+            | RegistrationState::Disabled
+            | RegistrationState::Stopped => {}
         }
     }
 
@@ -218,6 +234,7 @@ impl Gateway {
             client::Event::RegistrationFailed { reason, .. } => {
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationFailed { endpoint, reason });
+                self.try_after_return(index, now);
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
             client::Event::SaveDue => self.save_client(index, now),
@@ -228,6 +245,7 @@ impl Gateway {
                 self.endpoints[index].outbox.backlog.unload();
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationLost { endpoint, reason });
+                self.try_after_return(index, now);
             }
             client::Event::Deregistered => {
                 self.endpoints[index].location = None;
@@ -241,10 +259,12 @@ impl Gateway {
                 let ledger = &mut self.debts.ledger(index, endpoint.account);
                 let was_failing = endpoint.outbox.is_failing();
                 let dropped = endpoint.handle_send_finished(id, outcome, ledger, now.instant);
-                let is_back = was_failing && !endpoint.outbox.is_failing();
+                let has_arrived = was_failing && !endpoint.outbox.is_failing();
                 self.tell_dropped(index, dropped, now);
-                if is_back {
+                if has_arrived && self.is_news(index) {
                     self.server_is_back(index, now);
+                } else {
+                    self.try_after_return(index, now);
                 }
             }
             client::Event::ObservationsChanged => {
@@ -293,6 +313,13 @@ impl Gateway {
         for seq in first..self.debts.memory.next_seq() {
             self.debts.memory.hurry(seq);
         }
+    }
+
+    /// Says whether an endpoint that reaches its server could not since the server was last found back.
+    fn is_news(&self, index: usize) -> bool {
+        let endpoint = &self.endpoints[index];
+        let back_at = self.accounts[endpoint.account].back_at;
+        back_at.is_none() || !endpoint.is_away_since_before(back_at)
     }
 
     /// Says whether no other endpoint of its server is registered.

@@ -371,6 +371,7 @@ fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &O
             config,
             shown,
             waiting: VecDeque::new(),
+            back_at: None,
         }
     };
     configs.into_iter().map(account).collect()

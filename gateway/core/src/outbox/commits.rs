@@ -1,7 +1,8 @@
 //! When something is made durable: one commit at a time, none without need.
 //!
-//! A commit is wanted when a reading is due, or when the disk is to be told that one is paid. Between two there is a
-//! pause, which neither alarms nor many bytes wait for. After a failure everything waits for it.
+//! A commit is wanted when a reading is due, or when the disk is to be told that one is paid. It is made a pause after
+//! that and after the last one, so that what a poll brings goes in one; neither alarms nor many bytes wait for it.
+//! After a failure everything does.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,7 @@ impl Commits {
 
     /// Says whether nothing is left to wait for: a disk that fails is not waited for.
     pub(crate) fn is_done(&self, memory: &Memory, settlements: &Settlements) -> bool {
-        let rests = memory.due_bytes().is_some() || memory.resting_since().is_some();
+        let rests = memory.due_since().is_some() || memory.resting_since().is_some();
         self.under_way.is_none() && (self.has_failed || !rests && settlements.since().is_none())
     }
 
@@ -81,10 +82,12 @@ impl Commits {
             return None;
         }
         memory.ripen(self.hold(), now.instant);
-        let due = memory.due_bytes();
+        let is_urgent =
+            self.is_stopping || memory.alarm_is_due() || memory.due_bytes() >= self.config.commit_bytes;
         let pause = Duration::from_millis(self.config.commit_ms);
+        let gathers = if is_urgent { Duration::ZERO } else { pause };
         let wanted = [
-            due.map(|_| now.instant),
+            memory.due_since().and_then(|since| since.checked_add(gathers)),
             memory
                 .resting_since()
                 .and_then(|since| since.checked_add(self.hold())),
@@ -96,7 +99,6 @@ impl Commits {
                 .map(|_| now.instant),
         ];
         let wanted = wanted.into_iter().flatten().min()?;
-        let is_urgent = self.is_stopping || memory.alarm_is_due() || due >= Some(self.config.commit_bytes);
         let rested = self.last.and_then(|last| last.checked_add(pause));
         match rested {
             Some(rested) if self.has_failed || !is_urgent => Some(wanted.max(rested)),

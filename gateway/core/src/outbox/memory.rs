@@ -72,6 +72,8 @@ pub(crate) struct Memory {
     /// What is to be stored, what matters most first.
     due: BTreeSet<(PointClass, u64)>,
     due_bytes: usize,
+    /// Since when something is.
+    due_since: Option<Instant>,
 }
 
 impl Memory {
@@ -169,13 +171,19 @@ impl Memory {
     }
 
     /// Lets a reading wait no longer before it is stored.
-    pub(crate) fn hurry(&mut self, seq: u64) {
-        if self.resting.remove(&seq)
-            && let Some(held) = self.held.get_mut(&seq)
-        {
-            held.stage = Stage::Due;
-            self.due.insert((held.class, seq));
-            self.due_bytes += held.reading.size();
+    pub(crate) fn hurry(&mut self, seq: u64, now: Instant) {
+        if self.resting.remove(&seq) {
+            self.make_due(seq, now);
+        }
+    }
+
+    /// Lets those wait no longer that no server will take before they are stored: with a commit that is made anyway
+    /// they need none of their own.
+    pub(crate) fn hurry_hopeless(&mut self, is_hopeless: impl Fn(&Held) -> bool, now: Instant) {
+        let resting = self.resting.iter().copied();
+        let hopeless = resting.filter(|seq| self.held.get(seq).is_some_and(&is_hopeless));
+        for seq in hopeless.collect::<Vec<_>>() {
+            self.hurry(seq, now);
         }
     }
 
@@ -186,7 +194,7 @@ impl Memory {
             if since.is_some_and(|since| now.saturating_duration_since(since) < hold) {
                 break;
             }
-            self.hurry(seq);
+            self.hurry(seq, now);
         }
     }
 
@@ -196,9 +204,14 @@ impl Memory {
         self.held.get(first).map(|held| held.since)
     }
 
-    /// Returns about how many bytes are due, none where nothing is.
-    pub(crate) fn due_bytes(&self) -> Option<usize> {
-        (!self.due.is_empty()).then_some(self.due_bytes)
+    /// Returns about how many bytes are due.
+    pub(crate) const fn due_bytes(&self) -> usize {
+        self.due_bytes
+    }
+
+    /// Returns since when something is due, none where nothing is.
+    pub(crate) const fn due_since(&self) -> Option<Instant> {
+        self.due_since
     }
 
     /// Says whether an alarm is due.
@@ -223,6 +236,7 @@ impl Memory {
                 taken.push(held.clone());
             }
         }
+        self.due_since.take_if(|_| self.due.is_empty());
         taken
     }
 
@@ -232,14 +246,21 @@ impl Memory {
     }
 
     /// Has a reading stored again that could not be.
-    pub(crate) fn not_stored(&mut self, seq: u64) {
+    pub(crate) fn not_stored(&mut self, seq: u64, now: Instant) {
+        self.make_due(seq, now);
+        if let Some(held) = self.held.get(&seq)
+            && held.in_flight.is_empty()
+        {
+            self.spare.insert((Reverse(held.class), seq));
+        }
+    }
+
+    fn make_due(&mut self, seq: u64, now: Instant) {
         if let Some(held) = self.held.get_mut(&seq) {
             held.stage = Stage::Due;
             self.due.insert((held.class, seq));
             self.due_bytes += held.reading.size();
-            if held.in_flight.is_empty() {
-                self.spare.insert((Reverse(held.class), seq));
-            }
+            self.due_since.get_or_insert(now);
         }
     }
 
@@ -251,6 +272,7 @@ impl Memory {
         self.spare.remove(&(Reverse(held.class), seq));
         if self.due.remove(&(held.class, seq)) {
             self.due_bytes -= size;
+            self.due_since.take_if(|_| self.due.is_empty());
         }
         Some(held)
     }
@@ -297,7 +319,7 @@ mod tests {
         assert!(!memory.settle(seq, 0), "the disk knows nothing of it");
         assert_eq!(memory.len(), 1);
         memory.settle(seq, 1);
-        assert_eq!((memory.len(), memory.due_bytes(), memory.bytes), (0, None, 0));
+        assert_eq!((memory.len(), memory.due_bytes(), memory.bytes), (0, 0, 0));
     }
 
     #[test]
@@ -307,19 +329,19 @@ mod tests {
         push(&mut memory, PointClass::Measurement);
         push(&mut memory, PointClass::Alarm);
         memory.ripen(hold, at(4));
-        assert_eq!(memory.due_bytes(), None);
-        memory.hurry(1);
+        assert_eq!(memory.due_since(), None);
+        memory.hurry(1, at(4));
         assert!(memory.alarm_is_due());
         memory.ripen(hold, at(5));
         assert_eq!(seqs(&memory.take_due()), [1, 0]);
-        assert_eq!(memory.due_bytes(), None);
+        assert_eq!(memory.due_since(), None);
         assert!(memory.settle(0, 0), "the disk is told that it is owed");
         assert_eq!(
             memory.stored(0).unwrap().owed.iter().collect::<Vec<_>>(),
             [1],
             "one server has it meanwhile"
         );
-        memory.not_stored(1);
+        memory.not_stored(1, at(5));
         assert_eq!(seqs(&memory.take_due()), [1]);
     }
 

@@ -24,6 +24,11 @@ impl Servers {
         before != self.0
     }
 
+    /// Says whether a server is in it.
+    pub(crate) fn contains(self, account: usize) -> bool {
+        self.0 & bit(account) != 0
+    }
+
     /// Says whether there is none.
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0
@@ -31,7 +36,7 @@ impl Servers {
 
     /// Returns the places, rising.
     pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..crate::limits::MAX_ACCOUNTS).filter(move |account| self.0 & bit(*account) != 0)
+        (0..crate::limits::MAX_ACCOUNTS).filter(move |account| self.contains(*account))
     }
 }
 
@@ -54,8 +59,9 @@ mod tests {
             servers.iter().collect::<Vec<_>>(),
             [0, crate::limits::MAX_ACCOUNTS - 1]
         );
+        assert!(servers.contains(0));
         assert!(servers.remove(0));
-        assert!(!servers.remove(0));
+        assert!(!servers.remove(0) && !servers.contains(0));
         assert!(servers.remove(crate::limits::MAX_ACCOUNTS - 1));
         assert!(servers.is_empty());
     }

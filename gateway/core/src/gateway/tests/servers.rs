@@ -6,6 +6,9 @@ use super::{CABINET, METER, RELAY, meter_and_relay};
 use crate::testing::{Got, Meter, TestCabinet, Wire, device, one_server, words};
 use crate::{AccountConfig, EndpointState, Event};
 
+/// MAX_TRANSMIT_WAIT, RFC 7252 section 4.8.2, and what a turn takes.
+const EXCHANGE_FAILS_MS: u64 = 95_000;
+
 fn states(cabinet: &TestCabinet) -> Vec<EndpointState> {
     cabinet
         .gateway
@@ -345,4 +348,27 @@ fn when_a_server_is_back_all_its_endpoints_try_again_and_not_each_at_its_own_tim
     };
     cabinet.run_ms(1_000);
     assert_eq!(in_turn(&cabinet), 0, "{:?}", states(&cabinet));
+}
+
+#[test]
+fn who_waited_for_an_answer_when_the_server_came_back_tries_again_as_soon_as_that_has_failed() {
+    let mut waited = 0;
+    for away_secs in (2_400..2_900).step_by(13) {
+        let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+        cabinet.run_ms(2_000);
+        cabinet.is_connected = false;
+        cabinet.run_ms(away_secs * 1_000);
+        cabinet.is_connected = true;
+        cabinet.gateway.update(None, Some("relay-1"), cabinet.now);
+        cabinet.run_ms(5_000);
+        let meter = |cabinet: &TestCabinet| states(cabinet)[METER as usize];
+        waited += usize::from(meter(&cabinet) == EndpointState::Registering);
+        cabinet.run_ms(EXCHANGE_FAILS_MS);
+        assert_eq!(
+            meter(&cabinet),
+            EndpointState::Registered,
+            "away for {away_secs} s"
+        );
+    }
+    assert!(waited > 0);
 }

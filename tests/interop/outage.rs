@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use serde_json::json;
 
 use crate::street::{PATHS, Served, Street, UNITS};
@@ -11,6 +12,9 @@ use crate::street::{PATHS, Served, Street, UNITS};
 /// commit_ms for both; the disk takes its time on top.
 const MAY_COST_MS: [(&str, i64); 2] = [(PATHS[0], 6_000 + DISK_MS), (PATHS[1], 1_000 + DISK_MS)];
 const DISK_MS: i64 = 1_000;
+
+/// What a unit was asked just before the gateway was killed it answers within.
+const ANSWERS_WITHIN_MS: i64 = 100;
 
 /// A meter notes its answer; the gateway takes the reading a moment later.
 const TIMES_AGREE_WITHIN_MS: i64 = 1_000;
@@ -47,20 +51,30 @@ fn produced(street: &mut Street, until_ms: i64) -> anyhow::Result<BTreeMap<u8, S
     Ok(all)
 }
 
-/// Says whether everything has arrived that was answered by `until_ms`, but for what a kill may have cost.
-fn is_complete(street: &mut Street, until_ms: i64, killed_at: Option<i64>) -> anyhow::Result<bool> {
+/// Says whether a kill may have cost what was answered at a time. A unit may still answer what the dead had asked.
+fn is_excused(at: i64, killed_at: Option<i64>, may_cost_ms: i64) -> bool {
+    killed_at.is_some_and(|killed_at| (killed_at - may_cost_ms..=killed_at + ANSWERS_WITHIN_MS).contains(&at))
+}
+
+/// Returns what has not arrived of all that was answered by `until_ms`, but for what a kill may have cost: the unit,
+/// the path, the number and when it was answered.
+fn missing(
+    street: &mut Street,
+    until_ms: i64,
+    killed_at: Option<i64>,
+) -> anyhow::Result<Vec<(u8, &'static str, u64, i64)>> {
+    let mut missing = Vec::new();
     for (unit, served) in produced(street, until_ms)? {
-        for (path, may_cost) in MAY_COST_MS {
+        for (path, may_cost_ms) in MAY_COST_MS {
             let arrived = street.arrivals(unit, path);
-            let missing = |(number, at): (&u64, &i64)| {
-                !arrived.contains_key(number) && killed_at.is_none_or(|k| *at > k || *at < k - may_cost)
+            let is_missing = |(number, at): &(&u64, &i64)| {
+                !arrived.contains_key(number) && !is_excused(**at, killed_at, may_cost_ms)
             };
-            if served.iter().any(missing) {
-                return Ok(false);
-            }
+            let of_path = served.iter().filter(is_missing);
+            missing.extend(of_path.map(|(number, at)| (unit, path, *number, *at)));
         }
     }
-    Ok(true)
+    Ok(missing)
 }
 
 /// Compares what was answered with what arrived: each number once, at its own time, none that no meter ever said.
@@ -88,9 +102,8 @@ fn settle(street: &mut Street, until_ms: i64, killed_at: Option<i64>) -> anyhow:
                         account.duplicates += times.len() - 1;
                     }
                     None => {
-                        let excused = killed_at.is_some_and(|k| *at <= k && *at >= k - may_cost);
                         assert!(
-                            excused,
+                            is_excused(*at, killed_at, may_cost),
                             "{number} of meter {unit}, {path}, answered at {at}, is lost"
                         );
                         account.lost += 1;
@@ -114,9 +127,12 @@ fn warm_up(street: &mut Street) -> anyhow::Result<()> {
 fn wait_for_all(street: &mut Street, killed_at: Option<i64>) -> anyhow::Result<Account> {
     street.read_times(5)?;
     let until_ms = now_ms();
-    street.until("all readings arrived", Duration::from_secs(400), |street| {
-        is_complete(street, until_ms, killed_at)
-    })?;
+    let mut left = Vec::new();
+    let arrival = street.until("all readings arrived", Duration::from_secs(400), |street| {
+        left = missing(street, until_ms, killed_at)?;
+        Ok(left.is_empty())
+    });
+    arrival.with_context(|| format!("killed at {killed_at:?}, missing are {left:?}"))?;
     settle(street, until_ms, killed_at)
 }
 

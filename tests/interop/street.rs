@@ -113,7 +113,7 @@ impl Street {
     /// Waits until every meter was read `more` times from now on.
     pub(crate) fn read_times(&mut self, more: usize) -> anyhow::Result<()> {
         let goal = |unit| Ok((unit, self.served(unit)?.len() + more));
-        let goals: Vec<(u8, usize)> = UNITS.into_iter().map(goal).collect::<anyhow::Result<_>>()?;
+        let goals: Vec<(u8, usize)> = UNITS.map(goal).collect::<anyhow::Result<_>>()?;
         for (unit, goal) in goals {
             self.until(
                 "a meter was read often enough",

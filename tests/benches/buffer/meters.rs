@@ -11,8 +11,15 @@ const UNITS_OF_A_BUS: usize = 32;
 
 pub(crate) struct Meters {
     meters: Vec<(Link, Unit)>,
-    /// The table, the first register and how many.
-    reads: Vec<(Table, u16, u16)>,
+    reads: Vec<Read>,
+}
+
+/// Registers that are read together.
+struct Read {
+    every_ms: u128,
+    table: Table,
+    first: u16,
+    count: u16,
 }
 
 impl Meters {
@@ -23,22 +30,25 @@ impl Meters {
             (Link::Modbus { bus, unit }, Unit::sdm630(unit))
         };
         let (points, limits) = profile.register_reads().expect("a Modbus profile");
-        let mut points: Vec<_> = points
-            .iter()
-            .map(|point| (point.table, point.address, point.count))
-            .collect();
-        points.sort_unstable();
-        let mut reads: Vec<(Table, u16, u16)> = Vec::new();
-        for (table, address, count) in points {
+        let mut points: Vec<_> = points.iter().collect();
+        points.sort_unstable_by_key(|point| (point.every_ms, point.table, point.address));
+        let mut reads: Vec<Read> = Vec::new();
+        for point in points {
+            let every_ms = u128::from(point.every_ms);
             match reads.last_mut() {
-                Some((same, first, len))
-                    if *same == table
-                        && address <= *first + *len
-                        && address + count - *first <= limits.max_registers =>
+                Some(read)
+                    if (read.every_ms, read.table) == (every_ms, point.table)
+                        && point.address <= read.first + read.count
+                        && point.address + point.count - read.first <= limits.max_registers =>
                 {
-                    *len = address + count - *first;
+                    read.count = point.address + point.count - read.first;
                 }
-                _ => reads.push((table, address, count)),
+                _ => reads.push(Read {
+                    every_ms,
+                    table: point.table,
+                    first: point.address,
+                    count: point.count,
+                }),
             }
         }
         Self {
@@ -51,15 +61,16 @@ impl Meters {
         self.meters.iter().map(|(link, _)| link.clone())
     }
 
-    /// Reads all registers of all meters.
+    /// Reads the registers of all meters whose turn it is.
     pub(crate) fn poll(&mut self, elapsed: Duration, received: Now) -> Vec<Uplink> {
         let mut uplinks = Vec::new();
         for (link, unit) in &mut self.meters {
-            for (table, address, count) in &self.reads {
+            let is_due = |read: &&Read| elapsed.as_millis().is_multiple_of(read.every_ms.max(1));
+            for due in self.reads.iter().filter(is_due) {
                 let block = RegisterBlock {
-                    table: *table,
-                    address: *address,
-                    content: BlockContent::Words(read(unit, *table, *address, *count, elapsed)),
+                    table: due.table,
+                    address: due.first,
+                    content: BlockContent::Words(read(unit, due.table, due.first, due.count, elapsed)),
                 };
                 uplinks.push(Uplink {
                     link: link.clone(),

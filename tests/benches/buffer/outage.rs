@@ -12,7 +12,9 @@ use crate::counted::{Counted, Counts};
 
 type Cabinet = Whole<Counted<SimulatedDisk>>;
 
-const POLL: Duration = Duration::from_secs(10);
+/// What the profile reads most often, and what it reads often.
+const POLL: Duration = Duration::from_secs(2);
+const ALL: Duration = Duration::from_secs(10);
 /// When the server goes away, and for how long.
 const GOES: Duration = Duration::from_secs(300);
 const AWAY: Duration = Duration::from_secs(1_800);
@@ -24,8 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run() {
     eprintln!(
-        "polls every {} s, the server is away for {} s",
+        "polls as the profile says, every {} to {} s; the server is away for {} s",
         POLL.as_secs(),
+        ALL.as_secs(),
         AWAY.as_secs()
     );
     for (meters, rtt_ms) in [(100, 1), (100, 100), (1, 1), (1, 100)] {
@@ -44,8 +47,8 @@ fn measure(meters: usize, rtt: Duration, restarts: bool) {
     cabinet.part(GOES, GOES + AWAY);
     cabinet.run_for(Duration::from_secs(30));
     let phase = Phase::begin(&cabinet, &counts);
-    poll_until(&mut cabinet, GOES - POLL);
-    cabinet.run_for(POLL);
+    poll_until(&mut cabinet, GOES - ALL);
+    cabinet.run_for(ALL);
     phase.end("present", &cabinet);
     let phase = Phase::begin(&cabinet, &counts);
     poll_until(&mut cabinet, GOES + AWAY);

@@ -114,8 +114,10 @@ async fn a_gateway_whose_meters_never_rest_stops_in_good_order() {
     let last = Arc::new(AtomicU32::new(0));
     let meter = engine.buses.tasks.spawn(measure(sender, Arc::clone(&last)));
     engine.buses.measuring.push(meter);
-    // The meter has begun when the disk has answered.
     assert!(engine.disk_answers(&mut store, SETTLE).await);
+    while last.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
     let begin = Instant::now();
     engine.stop(&mut store).await;
     assert!(begin.elapsed() < SETTLE, "{:?}", begin.elapsed());

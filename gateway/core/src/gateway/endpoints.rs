@@ -311,7 +311,7 @@ impl Gateway {
         let first = self.debts.memory.next_seq();
         self.take_readings(device, vec![(account, owed)], now);
         for seq in first..self.debts.memory.next_seq() {
-            self.debts.memory.hurry(seq);
+            self.debts.memory.hurry(seq, now.instant);
         }
     }
 

@@ -109,7 +109,7 @@ fn what_was_passed_over_is_counted_once_when_something_older_is_stored_behind_it
     let mut bench = Bench::new(0..1);
     for value in 1..11 {
         let seq = bench.push(value, PointClass::Measurement);
-        bench.memory.hurry(seq);
+        bench.memory.hurry(seq, testing::start().instant);
     }
     for held in bench.memory.take_due() {
         let stored = bench.memory.stored(held.reading.seq).unwrap();

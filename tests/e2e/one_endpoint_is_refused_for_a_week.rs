@@ -69,4 +69,5 @@ fn the_others_get_rid_of_everything_and_it_of_its_own_when_it_may() {
     assert_eq!(cabinet.ledger().faults(), &[] as &[String]);
     let totals = cabinet.ledger().totals();
     assert_eq!((totals.arrived, totals.gone, totals.lost), (totals.given, 0, 0));
+    assert_eq!(totals.repeated, 0, "readings that came twice");
 }

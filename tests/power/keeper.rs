@@ -27,7 +27,9 @@ pub(crate) enum Keeper {
 impl Keeper {
     pub(crate) fn open(folder: &Path, options: Options, is_thread: bool) -> anyhow::Result<(Self, Kept)> {
         if is_thread {
-            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?;
             let (store, kept) = Store::open(folder, options)?;
             let store = Box::new(store);
             return Ok((Self::Thread { store, runtime }, kept));

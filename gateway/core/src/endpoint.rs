@@ -44,6 +44,8 @@ pub(crate) struct Account {
     pub(crate) waiting: VecDeque<usize>,
     /// When one of its endpoints last reached it after it had been away.
     pub(crate) back_at: Option<Instant>,
+    /// Behind which endpoint, by its place in the gateway, the next one tries while none reaches it.
+    pub(crate) probed: usize,
 }
 
 /// How long stored readings wait for their object instance to be listed.
@@ -330,6 +332,19 @@ impl Endpoint {
             self.away_since = Some(now);
         }
         has_gone
+    }
+
+    /// Says whether it lets time go by before it tries again.
+    pub(crate) fn waits_to_try(&self, now: Instant) -> bool {
+        match self.client.state() {
+            RegistrationState::Waiting => true,
+            RegistrationState::Registered => self.outbox.is_paused(now),
+            RegistrationState::Idle
+            | RegistrationState::Registering
+            | RegistrationState::Deregistering
+            | RegistrationState::Disabled
+            | RegistrationState::Stopped => false,
+        }
     }
 
     /// Says whether nothing could be delivered at that time and from then on.

@@ -125,6 +125,7 @@ impl Gateway {
         for timer in self.timers.take_due(now.instant) {
             match timer {
                 Timer::Start(account) => self.start_next(account, now),
+                Timer::Probe(account) => self.probe(account, now),
                 Timer::Endpoint(id) => self.wake(id, now),
                 Timer::Stale(device) => self.grow_stale(device, now),
                 Timer::Losses => self.report_losses(now),

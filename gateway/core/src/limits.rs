@@ -91,6 +91,10 @@ pub const SEND_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest such pause.
 pub const MAX_SEND_BACKOFF: Duration = Duration::from_secs(300);
 
+/// How often one endpoint tries again at a server that none of its endpoints reaches, while each of them waits longer
+/// and longer: when it is back, all the others follow.
+pub const SERVER_PROBE: Duration = Duration::from_secs(60);
+
 /// How long losses are gathered before they are reported: a full buffer lets go of many devices' readings at once.
 pub const LOSSES_SETTLE: Duration = Duration::from_secs(10);
 

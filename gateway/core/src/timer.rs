@@ -10,6 +10,8 @@ use crate::output::{CommandId, EndpointId};
 pub(crate) enum Timer {
     /// When to let the next endpoint of an account register.
     Start(usize),
+    /// When to try again at a server that no endpoint of its account reaches.
+    Probe(usize),
     /// When an endpoint has something to do: its client, its queue, a new object list.
     Endpoint(EndpointId),
     /// When a value of a device becomes too old.

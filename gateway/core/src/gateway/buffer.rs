@@ -149,7 +149,8 @@ impl Gateway {
     pub(super) fn see_to_endpoint(&mut self, index: usize, now: Now) {
         let endpoint = &mut self.endpoints[index];
         endpoint.outbox.end_pauses(now.instant);
-        if endpoint.has_gone_away(now.instant) {
+        let has_gone = endpoint.has_gone_away(now.instant);
+        if has_gone {
             for seq in endpoint.outbox.in_memory() {
                 let class = self.debts.memory.get(seq).map(|held| held.class);
                 if class.is_some_and(is_urgent) {
@@ -160,6 +161,10 @@ impl Gateway {
         self.debts.loads.note(index, endpoint.outbox.backlog.loaded_len());
         if endpoint.wants_load(now.instant) {
             self.debts.loads.want(index);
+        }
+        if has_gone {
+            let account = endpoint.account;
+            self.probe_later(account, now);
         }
         self.see_to_buffer(now);
     }

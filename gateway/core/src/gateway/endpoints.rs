@@ -8,8 +8,9 @@ use lwm2m_client::format::Record;
 
 use crate::Now;
 use crate::device::News;
-use crate::endpoint::changed_paths;
+use crate::endpoint::{Endpoint, changed_paths};
 use crate::gateway::Gateway;
+use crate::limits;
 use crate::outbox::New;
 use crate::output::{DropReason, EndpointId, Event, Output};
 use crate::timer::Timer;
@@ -92,27 +93,45 @@ impl Gateway {
         if endpoint.tried_for == back_at || !endpoint.is_away_since_before(back_at) {
             return;
         }
-        match endpoint.client.state() {
-            RegistrationState::Waiting => {
-                endpoint.tried_for = back_at;
-                self.try_soon(index, now);
-            }
-            RegistrationState::Registered if endpoint.outbox.is_paused(now.instant) => {
-                endpoint.tried_for = back_at;
-                endpoint.outbox.resume();
-                self.timers.set(Timer::Endpoint(id(index)), Some(now.instant));
-            }
-            RegistrationState::Registered
-            | RegistrationState::Idle
-            | RegistrationState::Registering
-            | RegistrationState::Deregistering
-            | RegistrationState::Disabled
-            | RegistrationState::Stopped => {}
+        if endpoint.waits_to_try(now.instant) {
+            endpoint.tried_for = back_at;
+            self.try_soon(index, now);
         }
     }
 
+    /// Sees to it that somebody tries again before long.
+    pub(super) fn probe_later(&mut self, account: usize, now: Now) {
+        if !self.timers.is_set(Timer::Probe(account)) {
+            let due = now.instant.checked_add(limits::SERVER_PROBE);
+            self.timers.set(Timer::Probe(account), due);
+        }
+    }
+
+    /// Lets the next endpoint try again at a server that none reaches.
+    pub(super) fn probe(&mut self, account: usize, now: Now) {
+        let is_of = |(_, endpoint): &(usize, &Endpoint)| endpoint.account == account;
+        let mut all = self.endpoints.iter().enumerate().filter(is_of);
+        if self.is_stopping() || all.clone().any(|(_, endpoint)| !endpoint.is_away()) {
+            return;
+        }
+        let probed = self.accounts[account].probed;
+        let waits = |(_, endpoint): &(usize, &Endpoint)| endpoint.waits_to_try(now.instant);
+        let next = all.clone().filter(waits).find(|(index, _)| *index > probed);
+        if let Some((index, _)) = next.or_else(|| all.find(waits)) {
+            self.accounts[account].probed = index;
+            self.try_soon(index, now);
+        }
+        self.probe_later(account, now);
+    }
+
+    /// Lets an endpoint that waits try again: to register in its turn, to send at once.
     fn try_soon(&mut self, index: usize, now: Now) {
-        let account = self.endpoints[index].account;
+        let endpoint = &mut self.endpoints[index];
+        if endpoint.client.state() == RegistrationState::Registered {
+            endpoint.outbox.resume();
+            return self.timers.set(Timer::Endpoint(id(index)), Some(now.instant));
+        }
+        let account = endpoint.account;
         let waiting = &mut self.accounts[account].waiting;
         if !waiting.contains(&index) {
             waiting.push_back(index);
@@ -235,6 +254,7 @@ impl Gateway {
                 self.endpoints[index].last_error = Some(reason.clone());
                 self.event(Event::RegistrationFailed { endpoint, reason });
                 self.try_after_return(index, now);
+                self.probe_later(self.endpoints[index].account, now);
             }
             client::Event::Updated => self.endpoints[index].outbox.resume(),
             client::Event::SaveDue => self.save_client(index, now),

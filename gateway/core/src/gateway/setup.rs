@@ -372,6 +372,7 @@ fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &O
             shown,
             waiting: VecDeque::new(),
             back_at: None,
+            probed: 0,
         }
     };
     configs.into_iter().map(account).collect()

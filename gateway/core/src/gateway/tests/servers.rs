@@ -4,7 +4,7 @@ use lwm2m_client::object::Model;
 
 use super::{CABINET, METER, RELAY, meter_and_relay};
 use crate::testing::{Got, Meter, TestCabinet, Wire, device, one_server, words};
-use crate::{AccountConfig, EndpointState, Event};
+use crate::{AccountConfig, EndpointState, Event, limits};
 
 /// MAX_TRANSMIT_WAIT, RFC 7252 section 4.8.2, and what a turn takes.
 const EXCHANGE_FAILS_MS: u64 = 95_000;
@@ -371,4 +371,36 @@ fn who_waited_for_an_answer_when_the_server_came_back_tries_again_as_soon_as_tha
         );
     }
     assert!(waited > 0);
+}
+
+#[test]
+fn a_server_that_was_away_for_hours_is_found_within_a_minute_or_two() {
+    for away_secs in (7_200..7_600).step_by(37) {
+        let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+        cabinet.run_ms(2_000);
+        cabinet.is_connected = false;
+        cabinet.run_ms(away_secs * 1_000);
+        assert!(!states(&cabinet).contains(&EndpointState::Registered));
+        cabinet.is_connected = true;
+        let probe_ms = u64::try_from(limits::SERVER_PROBE.as_millis()).unwrap();
+        cabinet.run_ms(probe_ms + EXCHANGE_FAILS_MS);
+        assert_eq!(states(&cabinet), [EndpointState::Registered; 3], "{away_secs} s");
+    }
+}
+
+#[test]
+fn at_a_server_that_is_away_one_endpoint_at_a_time_tries_again() {
+    let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
+    cabinet.run_ms(2_000);
+    cabinet.is_connected = false;
+    cabinet.run_ms(4 * 3_600_000);
+    let before = cabinet.datagrams.len();
+    cabinet.run_ms(3_600_000);
+    // Five datagrams an exchange: a probe every minute, and each of three endpoints after half of five to five.
+    let an_hour = 5 * (60 + 3 * 24);
+    assert!(
+        cabinet.datagrams.len() - before <= an_hour,
+        "{} datagrams",
+        cabinet.datagrams.len() - before
+    );
 }

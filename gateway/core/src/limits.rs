@@ -22,6 +22,10 @@ pub const MAX_READINGS_PER_COMMIT: usize = MAX_QUEUED_READINGS / 4;
 /// second, and a quarter of a segment of the log.
 pub const MAX_COMMIT_BYTES: usize = 256 * 1024;
 
+/// About how many bytes a commit takes after one that failed: a disk that takes none of it loses as little of its life as
+/// may be, and the next one after a success takes all.
+pub const TRIAL_COMMIT_BYTES: usize = 4096;
+
 /// Readings that are loaded out of the buffer at once: one Send. An endpoint holds two of them, so that the next Send
 /// is ready when the server has answered.
 pub const READINGS_PER_LOAD: usize = MAX_READINGS_PER_SEND;

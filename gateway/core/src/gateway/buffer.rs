@@ -215,7 +215,8 @@ impl Gateway {
 
     fn commit(&mut self, now: Now) {
         self.hurry_hopeless(now);
-        let held = self.debts.memory.take_due();
+        let max_bytes = self.debts.commits.max_bytes();
+        let held = self.debts.memory.take_due(max_bytes);
         let stored = held.iter().map(|held| (held.reading.seq, held.owed)).collect();
         let is_timeless = held
             .iter()

@@ -106,6 +106,15 @@ impl Commits {
         }
     }
 
+    /// Returns how many bytes the next commit takes: little, as long as nobody knows whether the disk works again.
+    pub(crate) const fn max_bytes(&self) -> usize {
+        if self.has_failed {
+            limits::TRIAL_COMMIT_BYTES
+        } else {
+            limits::MAX_COMMIT_BYTES
+        }
+    }
+
     /// Begins a commit; returns its name.
     pub(crate) fn begin(
         &mut self,

@@ -221,10 +221,10 @@ impl Memory {
             .is_some_and(|(class, _)| *class == PointClass::Alarm)
     }
 
-    /// Takes what is due, as much as goes with one commit; it is being stored from now on.
-    pub(crate) fn take_due(&mut self) -> Vec<Held> {
+    /// Takes what is due until there are so many bytes, as much as goes with one commit; it is being stored from now on.
+    pub(crate) fn take_due(&mut self, max_bytes: usize) -> Vec<Held> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while taken.len() < limits::MAX_READINGS_PER_COMMIT && bytes < limits::MAX_COMMIT_BYTES {
+        while taken.len() < limits::MAX_READINGS_PER_COMMIT && bytes < max_bytes {
             let Some((class, seq)) = self.due.pop_first() else {
                 break;
             };
@@ -333,7 +333,7 @@ mod tests {
         memory.hurry(1, at(4));
         assert!(memory.alarm_is_due());
         memory.ripen(hold, at(5));
-        assert_eq!(seqs(&memory.take_due()), [1, 0]);
+        assert_eq!(seqs(&memory.take_due(limits::MAX_COMMIT_BYTES)), [1, 0]);
         assert_eq!(memory.due_since(), None);
         assert!(memory.settle(0, 0), "the disk is told that it is owed");
         assert_eq!(
@@ -342,7 +342,7 @@ mod tests {
             "one server has it meanwhile"
         );
         memory.not_stored(1, at(5));
-        assert_eq!(seqs(&memory.take_due()), [1]);
+        assert_eq!(seqs(&memory.take_due(limits::MAX_COMMIT_BYTES)), [1]);
     }
 
     #[test]
@@ -377,13 +377,16 @@ mod tests {
             push(&mut memory, PointClass::Measurement);
         }
         memory.ripen(Duration::ZERO, at(0));
-        assert_eq!(memory.take_due().len(), limits::MAX_READINGS_PER_COMMIT);
-        assert_eq!(memory.take_due().len(), 1);
+        assert_eq!(
+            memory.take_due(limits::MAX_COMMIT_BYTES).len(),
+            limits::MAX_READINGS_PER_COMMIT
+        );
+        assert_eq!(memory.take_due(limits::MAX_COMMIT_BYTES).len(), 1);
         let long = Value::Opaque(vec![0; limits::MAX_COMMIT_BYTES]);
         for _ in 0..2 {
             memory.push(new(PointClass::Measurement, long.clone()), Servers::one(0), at(0));
         }
         memory.ripen(Duration::ZERO, at(0));
-        assert_eq!(memory.take_due().len(), 1);
+        assert_eq!(memory.take_due(limits::MAX_COMMIT_BYTES).len(), 1);
     }
 }

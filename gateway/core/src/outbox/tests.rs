@@ -93,7 +93,7 @@ impl Bench {
     /// Makes everything in memory durable.
     fn store(&mut self) {
         self.memory.ripen(Duration::ZERO, at(0));
-        for held in self.memory.take_due() {
+        for held in self.memory.take_due(limits::MAX_COMMIT_BYTES) {
             let stored = self.memory.stored(held.reading.seq).unwrap();
             self.outbox.stored(stored.class, &stored.reading);
         }
@@ -316,7 +316,7 @@ fn a_reading_paid_while_it_is_being_stored_is_settled() {
     let mut bench = Bench::new(0..1);
     let (id, _) = bench.take(0).unwrap();
     bench.memory.ripen(Duration::ZERO, at(0));
-    assert_eq!(bench.memory.take_due().len(), 1);
+    assert_eq!(bench.memory.take_due(limits::MAX_COMMIT_BYTES).len(), 1);
     bench.finish(id, SendOutcome::Delivered, 0);
     assert!(bench.memory.stored(0).is_none());
     assert_eq!(bench.settled(), [0..=0]);

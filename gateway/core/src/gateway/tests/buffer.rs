@@ -248,6 +248,29 @@ fn a_disk_that_fails_is_told_once_and_costs_nothing_while_there_is_memory() {
 }
 
 #[test]
+fn a_disk_that_failed_is_tried_with_little_and_gets_the_rest_when_it_works() {
+    let mut cabinet = keeping();
+    away_for_long(&mut cabinet);
+    disk(&mut cabinet).failure = Some(DiskError::Failed("EIO".to_owned()));
+    for step in 0..2_000 {
+        cabinet.uplink(1, words(1, &[step]));
+    }
+    cabinet.run_ms(30_000);
+    let before = disk(&mut cabinet).commits.len();
+    disk(&mut cabinet).failure = None;
+    cabinet.run_ms(5_000);
+    let commits = &disk(&mut cabinet).commits[before..];
+    let readings = |place: usize| -> usize { commits[place].batches.iter().map(|b| b.records.len()).sum() };
+    assert!(readings(0) <= limits::TRIAL_COMMIT_BYTES / 8, "{}", readings(0));
+    assert!(
+        readings(0) + readings(1) >= 2_000,
+        "{} and {}",
+        readings(0),
+        readings(1)
+    );
+}
+
+#[test]
 fn when_the_memory_is_full_and_the_disk_fails_the_oldest_goes_and_is_told() {
     let mut cabinet = keeping();
     cabinet.is_connected = false;

@@ -111,7 +111,7 @@ fn what_was_passed_over_is_counted_once_when_something_older_is_stored_behind_it
         let seq = bench.push(value, PointClass::Measurement);
         bench.memory.hurry(seq, testing::start().instant);
     }
-    for held in bench.memory.take_due() {
+    for held in bench.memory.take_due(limits::MAX_COMMIT_BYTES) {
         let stored = bench.memory.stored(held.reading.seq).unwrap();
         bench.outbox.stored(stored.class, &stored.reading);
     }

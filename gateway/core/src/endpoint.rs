@@ -44,7 +44,9 @@ pub(crate) struct Account {
     pub(crate) waiting: VecDeque<usize>,
     /// When one of its endpoints last reached it after it had been away.
     pub(crate) back_at: Option<Instant>,
-    /// Behind which endpoint, by its place in the gateway, the next one tries while none reaches it.
+    /// When it last answered one of its endpoints.
+    pub(crate) reached_at: Option<Instant>,
+    /// Behind which endpoint, by its place in the gateway, the next one tries while none is answered.
     pub(crate) probed: usize,
 }
 

@@ -8,7 +8,7 @@ use lwm2m_client::format::Record;
 
 use crate::Now;
 use crate::device::News;
-use crate::endpoint::{Endpoint, changed_paths};
+use crate::endpoint::{Account, Endpoint, changed_paths};
 use crate::gateway::Gateway;
 use crate::limits;
 use crate::outbox::New;
@@ -99,6 +99,12 @@ impl Gateway {
         }
     }
 
+    /// Notes that the server has answered an endpoint, as far as is known.
+    fn has_reached(&mut self, index: usize, now: Now) {
+        let account = self.endpoints[index].account;
+        self.accounts[account].reached_at = Some(now.instant);
+    }
+
     /// Sees to it that somebody tries again before long.
     pub(super) fn probe_later(&mut self, account: usize, now: Now) {
         if !self.timers.is_set(Timer::Probe(account)) {
@@ -107,14 +113,20 @@ impl Gateway {
         }
     }
 
-    /// Lets the next endpoint try again at a server that none reaches.
+    /// Lets the next endpoint try again at a server that none has reached for a while.
     pub(super) fn probe(&mut self, account: usize, now: Now) {
         let is_of = |(_, endpoint): &(usize, &Endpoint)| endpoint.account == account;
         let mut all = self.endpoints.iter().enumerate().filter(is_of);
-        if self.is_stopping() || all.clone().any(|(_, endpoint)| !endpoint.is_away()) {
+        if self.is_stopping() || all.clone().all(|(_, endpoint)| !endpoint.is_away()) {
             return;
         }
-        let probed = self.accounts[account].probed;
+        let Account {
+            reached_at, probed, ..
+        } = self.accounts[account];
+        let is_lately = |at| now.instant.saturating_duration_since(at) < limits::SERVER_PROBE;
+        if reached_at.is_some_and(is_lately) {
+            return self.probe_later(account, now);
+        }
         let waits = |(_, endpoint): &(usize, &Endpoint)| endpoint.waits_to_try(now.instant);
         let next = all.clone().filter(waits).find(|(index, _)| *index > probed);
         if let Some((index, _)) = next.or_else(|| all.find(waits)) {
@@ -248,6 +260,7 @@ impl Gateway {
         let endpoint = id(index);
         match event {
             client::Event::Registered { location } | client::Event::Resumed { location } => {
+                self.has_reached(index, now);
                 self.hear_registered(index, location, now);
             }
             client::Event::RegistrationFailed { reason, .. } => {
@@ -256,7 +269,10 @@ impl Gateway {
                 self.try_after_return(index, now);
                 self.probe_later(self.endpoints[index].account, now);
             }
-            client::Event::Updated => self.endpoints[index].outbox.resume(),
+            client::Event::Updated => {
+                self.has_reached(index, now);
+                self.endpoints[index].outbox.resume();
+            }
             client::Event::SaveDue => self.save_client(index, now),
             client::Event::NotificationOwed { records } => self.owe_notified(index, records, now),
             client::Event::SendMuted(is_muted) => self.endpoints[index].handle_send_muted(is_muted),
@@ -280,6 +296,9 @@ impl Gateway {
                 let was_failing = endpoint.outbox.is_failing();
                 let dropped = endpoint.handle_send_finished(id, outcome, ledger, now.instant);
                 let has_arrived = was_failing && !endpoint.outbox.is_failing();
+                if !endpoint.outbox.is_failing() {
+                    self.has_reached(index, now);
+                }
                 self.tell_dropped(index, dropped, now);
                 if has_arrived && self.is_news(index) {
                     self.server_is_back(index, now);

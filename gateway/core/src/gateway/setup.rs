@@ -372,6 +372,7 @@ fn accounts(configs: Vec<AccountConfig>, objects: &BTreeSet<ObjectId>, table: &O
             shown,
             waiting: VecDeque::new(),
             back_at: None,
+            reached_at: None,
             probed: 0,
         }
     };

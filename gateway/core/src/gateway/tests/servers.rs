@@ -389,6 +389,25 @@ fn a_server_that_was_away_for_hours_is_found_within_a_minute_or_two() {
 }
 
 #[test]
+fn a_device_with_readings_finds_its_server_though_others_have_noticed_nothing() {
+    for away_secs in (7_200..7_600).step_by(37) {
+        let mut config = meter_and_relay(Model::Y2026);
+        config.accounts[0].lifetime_secs = 86_400;
+        let mut cabinet = TestCabinet::new(config);
+        cabinet.run_ms(2_000);
+        cabinet.is_connected = false;
+        cabinet.uplink(1, words(0, &[2400]));
+        cabinet.run_ms(away_secs * 1_000);
+        assert_eq!(states(&cabinet)[RELAY as usize], EndpointState::Registered);
+        cabinet.is_connected = true;
+        let probe_ms = u64::try_from(limits::SERVER_PROBE.as_millis()).unwrap();
+        cabinet.run_ms(probe_ms + EXCHANGE_FAILS_MS);
+        let meter = &cabinet.gateway.endpoints()[METER as usize];
+        assert_eq!(meter.queued, 0, "{away_secs} s: {meter:?}");
+    }
+}
+
+#[test]
 fn at_a_server_that_is_away_one_endpoint_at_a_time_tries_again() {
     let mut cabinet = TestCabinet::new(meter_and_relay(Model::Y2026));
     cabinet.run_ms(2_000);

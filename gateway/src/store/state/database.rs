@@ -7,6 +7,7 @@
 //! | a crash in `open` leaves a file that makes every later `open` fail | that file is removed before every `open` |
 //! | damage makes `open` panic, at every start | the panic is caught, and the database is told to be damaged |
 //! | an I/O error stays, even for reads | the database is let go, and opened anew later |
+//! | its own thread collects garbage, as nothing else does, and flushes the disk each time | it does so once a minute |
 //! | its own thread may fail, and closing then waits for it for ever | closing is waited for a bounded time |
 //!
 //! Snapshots of sled are a cache: without them it reads its whole log. What to do with a damaged database is not
@@ -31,6 +32,9 @@ use crate::store::folder;
 compile_error!(
     "a damaged database panics when it is opened: that must be caught, so build with panic = \"unwind\""
 );
+
+/// How often the thread of sled looks for what it can give back. What is to be durable does not wait for it.
+const COLLECTS_EVERY_MS: u64 = 60_000;
 
 /// The version of the values; the database is whole once it has one.
 const VERSION: &[u8] = b"\0version";
@@ -99,8 +103,7 @@ impl Database {
             sled::Config::new()
                 .path(path)
                 .cache_capacity(CACHE_BYTES)
-                // Its thread collects garbage, and nothing else does.
-                .flush_every_ms(Some(1_000))
+                .flush_every_ms(Some(COLLECTS_EVERY_MS))
                 .open()
         })?;
         let file = make_durable(path).map_err(Failure::Disk);

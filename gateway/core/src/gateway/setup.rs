@@ -42,9 +42,9 @@ impl Gateway {
     }
 
     /// Returns a gateway that goes on where its last run ended: names, registrations and observations, latest values,
-    /// readings owed. Unlike one from [`new`](Self::new) it keeps all that up to date, by [`Output::Save`] and
-    /// [`Output::Buffer`]. What cannot be read of what was saved is told by [`StateEvent::Damaged`] and counts as
-    /// never saved.
+    /// readings owed. Unlike one from [`new`](Self::new) it keeps all that up to date, by
+    /// [`Output::Save`](crate::Output::Save) and [`Output::Buffer`](crate::Output::Buffer). What cannot be read of
+    /// what was saved is told by [`StateEvent::Damaged`] and counts as never saved.
     ///
     /// # Errors
     /// When the configuration contradicts itself, or gives a device the endpoint name of a removed one.

@@ -2,7 +2,7 @@
 //! seed.
 //!
 //! [`SimulatedDisk`] is a handle: the disk itself outlives the process that wrote to it, as a real one does. A file has
-//! a cached content, which is read, and a durable one, which is what a power cut leaves. [`Medium`] keeps both.
+//! a cached content, which is read, and a durable one, which is what a power cut leaves. `Medium` keeps both.
 //!
 //! The power can go in the middle of an operation ([`SimulatedDisk::fail_power_in`]): whoever is at work then sees
 //! every further operation fail, and no answer of his counts any more.

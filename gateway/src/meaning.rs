@@ -224,6 +224,7 @@ fn of_bus(bus: &Bus, configuration: &Configuration) -> BusMeaning {
 fn devices_on<'c>(bus: &'c Bus, configuration: &'c Configuration) -> impl Iterator<Item = &'c Device> {
     configuration.devices.iter().filter(|device| match &device.link {
         Link::Modbus { bus: name, .. } => *name == bus.name,
+        Link::LoRaWan { .. } | Link::Mqtt { .. } => false,
     })
 }
 

@@ -6,7 +6,7 @@
 use lwm2m_client::{Path, Value};
 use ucifi_core::Profile;
 use ucifi_core::field::{BlockContent, Frame, ReadBack, RegisterBlock, RegisterWrite, Table, WriteFunction};
-use ucifi_core::profile::Decoded;
+use ucifi_core::profile::{Decoded, Encoded};
 
 use crate::document::Place;
 use crate::profile::CompiledProfile;
@@ -112,27 +112,32 @@ fn read(
         Ok(block) => block,
         Err(reason) => return vec![reason],
     };
-    let decoded = match profile.decode(&Frame::ModbusBlock(block)) {
-        Ok(decoded) => decoded,
+    let samples = match profile.decode(&Frame::ModbusBlock(block)) {
+        Ok(meaning) => meaning.samples,
         Err(error) => return vec![error.to_string()],
     };
     let mut differences = Vec::new();
     for (name, expected) in expect {
-        let found = decoded.iter().find(|(id, _)| name_of(profile, id.0) == name);
+        let found = samples
+            .iter()
+            .find(|sample| name_of(profile, sample.point.0) == name);
         match found {
             None => differences.push(format!("{name} is not in the response")),
-            Some((_, found)) if !expected.matches(found) => {
-                differences.push(format!("{name} is {}, expected {expected}", shown(found)));
+            Some(found) if !expected.matches(&found.decoded) => {
+                differences.push(format!(
+                    "{name} is {}, expected {expected}",
+                    shown(&found.decoded)
+                ));
             }
             Some(_) => {}
         }
     }
-    for (id, found) in &decoded {
-        let name = name_of(profile, id.0);
+    for found in &samples {
+        let name = name_of(profile, found.point.0);
         if !expect.iter().any(|(known, _)| known == name) {
             differences.push(format!(
                 "the response also says {name} = {}: expect it too",
-                shown(found)
+                shown(&found.decoded)
             ));
         }
     }
@@ -186,8 +191,11 @@ fn write(
     read_back: Option<&[u8]>,
 ) -> Vec<String> {
     let write = match profile.encode(path, value) {
-        Ok(Frame::ModbusWrite(write)) => write,
-        Ok(Frame::ModbusBlock(_)) => return vec!["the command is no write".to_owned()],
+        Ok(Encoded {
+            frame: Frame::ModbusWrite(write),
+            ..
+        }) => write,
+        Ok(_) => return vec!["the command is no write".to_owned()],
         Err(error) => return vec![error.to_string()],
     };
     let unit = request.first().copied().unwrap_or_default();

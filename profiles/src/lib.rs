@@ -15,8 +15,8 @@
 //! let request = [0x01, 0x04, 0x00, 0x0c, 0x00, 0x02, 0xb1, 0xc8];
 //! let response = [0x01, 0x04, 0x04, 0x41, 0xfa, 0x17, 0x7c, 0xc1, 0x98];
 //! let block = open_exchange(&request, &response).unwrap();
-//! let (id, _value) = &meter.decode(&Frame::ModbusBlock(block)).unwrap()[0];
-//! let point = &meter.points()[usize::from(id.0)];
+//! let meaning = meter.decode(&Frame::ModbusBlock(block)).unwrap();
+//! let point = &meter.points()[usize::from(meaning.samples[0].point.0)];
 //! assert_eq!((&*point.name, point.path.to_string().as_str(), &*point.unit), ("p_l1", "/3421/0/23", "W"));
 //! ```
 

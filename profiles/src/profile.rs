@@ -9,7 +9,7 @@ use ucifi_core::field::{
     BlockContent, Frame, PointId, ReadBack, ReadLimits, RegisterBlock, RegisterPoint, RegisterWrite, Table,
     WriteFunction,
 };
-use ucifi_core::profile::{DecodeError, Decoded, Derivation, EncodeError, Identity, Point};
+use ucifi_core::profile::{DecodeError, Derivation, EncodeError, Encoded, Identity, Meaning, Point, Sample};
 
 use crate::document::Diagnostic;
 use crate::golden::{self, Test, TestOutcome};
@@ -132,7 +132,7 @@ impl CompiledProfile {
         self.points.iter().find(|point| &*point.name == name)
     }
 
-    fn decode_block(&self, block: &RegisterBlock) -> Vec<(PointId, Decoded)> {
+    fn decode_block(&self, block: &RegisterBlock) -> Vec<Sample> {
         let points = self.registers.iter().zip(&self.layouts);
         points
             .filter(|(register, _)| register.table == block.table)
@@ -143,7 +143,7 @@ impl CompiledProfile {
                     BlockContent::Bits(bits) => layout.decode_bits(bits.get(start..end)?),
                     BlockContent::Words(words) => layout.decode_words(words.get(start..end)?),
                 };
-                Some((register.id, decoded?))
+                Some(Sample::now(register.id, decoded?))
             })
             .collect()
     }
@@ -174,16 +174,21 @@ impl Profile for CompiledProfile {
         Some((&self.registers, &self.limits))
     }
 
-    fn decode(&self, frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+    fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
         match frame {
-            Frame::ModbusBlock(block) if is_consistent(block) => Ok(self.decode_block(block)),
-            Frame::ModbusBlock(_) | Frame::ModbusWrite(_) => Err(DecodeError::Foreign {
+            Frame::ModbusBlock(block) if is_consistent(block) => Ok(Meaning::of(self.decode_block(block))),
+            Frame::ModbusBlock(_)
+            | Frame::ModbusWrite(_)
+            | Frame::LoRaWanData(_)
+            | Frame::LoRaWanCommand(_)
+            | Frame::MqttMessage(_)
+            | Frame::MqttPublish(_) => Err(DecodeError::Foreign {
                 profile: self.id.clone(),
             }),
         }
     }
 
-    fn encode(&self, path: Path, value: &Value) -> Result<Frame, EncodeError> {
+    fn encode(&self, path: Path, value: &Value) -> Result<Encoded, EncodeError> {
         let command = self.commands.get(&path).ok_or_else(|| EncodeError::NotMapped {
             profile: self.id.clone(),
             path,
@@ -193,7 +198,7 @@ impl Profile for CompiledProfile {
             value: value.to_string(),
             reason,
         })?;
-        Ok(Frame::ModbusWrite(write))
+        Ok(Encoded::of(Frame::ModbusWrite(write)))
     }
 
     fn commands(&self, path: Path) -> bool {

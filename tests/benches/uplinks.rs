@@ -66,7 +66,11 @@ fn uplinks(criterion: &mut Criterion) {
         .find("eastron.sdm630")
         .expect("a stock profile")
         .clone();
-    let readings = profile.decode(&block(0)).expect("the profile's own block").len();
+    let readings = profile
+        .decode(&block(0))
+        .expect("the profile's own block")
+        .samples
+        .len();
     for (name, accounts) in [
         ("no server", vec![]),
         (
@@ -94,11 +98,8 @@ fn uplinks(criterion: &mut Criterion) {
                         instant: start.instant + after,
                         wall,
                     };
-                    Uplink {
-                        link: link((round % u32::from(DEVICES)) as u8 + 1),
-                        frame: block(round),
-                        received,
-                    }
+                    let unit = (round % u32::from(DEVICES)) as u8 + 1;
+                    Uplink::new(link(unit), block(round), received)
                 },
                 |uplink| {
                     gateway.handle_uplink(uplink);

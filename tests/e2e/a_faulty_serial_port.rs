@@ -126,7 +126,9 @@ async fn on_a_faulty_serial_port_only_what_a_register_holds_becomes_a_value() {
 
 /// Compares a block with what the unit holds, and returns the unit.
 fn check(uplink: &Uplink) -> u8 {
-    let Link::Modbus { unit, .. } = uplink.link;
+    let Link::Modbus { unit, .. } = uplink.link else {
+        panic!("a bus has units only");
+    };
     let Frame::ModbusBlock(block) = &uplink.frame else {
         panic!("a poll brought {uplink:?}")
     };

@@ -151,11 +151,8 @@ impl Client {
                     content,
                 };
                 let link = unit.link.clone();
-                self.push_event(Event::Uplink(Uplink {
-                    link,
-                    frame: Frame::ModbusBlock(block),
-                    received,
-                }));
+                let uplink = Uplink::new(link, Frame::ModbusBlock(block), received);
+                self.push_event(Event::Uplink(uplink));
             }
             (ReadPurpose::Poll, Answer::Exception(no)) if settled => unit.note_exception(&read, no, now),
             (ReadPurpose::Poll, _) => unit.note_unread(&read, now),

@@ -258,10 +258,18 @@ impl Client {
     }
 
     fn accept(&self, downlink: &Downlink, now: Instant) -> Result<Command, Delivery> {
-        let Link::Modbus { unit, .. } = &downlink.link;
+        let Link::Modbus { unit, .. } = &downlink.link else {
+            return Err(refused("a bus reaches Modbus units only"));
+        };
         let write = match &downlink.frame {
             Frame::ModbusWrite(write) => write,
             Frame::ModbusBlock(_) => return Err(refused("a block that was read cannot be sent")),
+            Frame::LoRaWanData(_)
+            | Frame::LoRaWanCommand(_)
+            | Frame::MqttMessage(_)
+            | Frame::MqttPublish(_) => {
+                return Err(refused("a bus carries writes to registers and coils only"));
+            }
         };
         if *unit == 0 {
             return Err(refused(

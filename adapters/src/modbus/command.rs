@@ -206,7 +206,7 @@ impl Commands {
         let back = command.read_back.as_ref()?;
         let seen = part(&block.content, usize::from(back.at), back.expect.len());
         if seen.as_ref() == Some(&back.expect) {
-            return self.end(id, Delivery::Confirmed(Frame::ModbusBlock(block)));
+            return self.end(id, Delivery::Confirmed(Some(Frame::ModbusBlock(block))));
         }
         let Stage::Written { next, last, echoed } = &mut command.stage else {
             return None;

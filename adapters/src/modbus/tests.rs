@@ -134,6 +134,7 @@ fn switch(id: u64, unit: u8, coil: u16, on: bool) -> Downlink {
     Downlink {
         id: DownlinkId(id),
         link: link(unit),
+        path: lwm2m_client::Path::resource(3413, coil, 3),
         frame: Frame::ModbusWrite(write),
     }
 }
@@ -148,7 +149,11 @@ fn uplinks(bench: &Bench) -> impl Iterator<Item = (Instant, &Uplink)> {
 fn block(uplink: &Uplink) -> &RegisterBlock {
     match &uplink.frame {
         Frame::ModbusBlock(block) => block,
-        Frame::ModbusWrite(_) => panic!("a unit writes nothing"),
+        Frame::ModbusWrite(_)
+        | Frame::LoRaWanData(_)
+        | Frame::LoRaWanCommand(_)
+        | Frame::MqttMessage(_)
+        | Frame::MqttPublish(_) => panic!("a unit writes nothing"),
     }
 }
 

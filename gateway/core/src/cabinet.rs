@@ -6,9 +6,8 @@ use std::sync::Arc;
 use lwm2m_client::{Path, Value};
 
 use crate::config::CabinetConfig;
-use crate::field::PointId;
 use crate::field::{Frame, ReadLimits, RegisterPoint};
-use crate::profile::{DecodeError, Decoded, Derivation, EncodeError, Identity, Point, Profile};
+use crate::profile::{DecodeError, Derivation, EncodeError, Encoded, Identity, Meaning, Point, Profile};
 
 /// The profile of the cabinet, and of what has none any more.
 pub(crate) struct Cabinet {
@@ -70,13 +69,13 @@ impl Profile for Cabinet {
         None
     }
 
-    fn decode(&self, _frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+    fn decode(&self, _frame: &Frame) -> Result<Meaning, DecodeError> {
         Err(DecodeError::Foreign {
             profile: self.id.into(),
         })
     }
 
-    fn encode(&self, path: Path, _value: &Value) -> Result<Frame, EncodeError> {
+    fn encode(&self, path: Path, _value: &Value) -> Result<Encoded, EncodeError> {
         Err(EncodeError::NotMapped {
             profile: self.id.into(),
             path,

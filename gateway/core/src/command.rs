@@ -196,6 +196,7 @@ impl Commands {
         let downlink = Downlink {
             id: DownlinkId(self.next_downlink),
             link: command.link.clone(),
+            path: tree::path(write.key),
             frame: write.frame.clone(),
         };
         self.downlinks.insert(downlink.id, id);
@@ -237,6 +238,7 @@ impl Command {
 fn outcome(delivery: &Delivery) -> CommandOutcome {
     match delivery {
         Delivery::Sent => CommandOutcome::Sent,
+        Delivery::Queued => CommandOutcome::Queued,
         Delivery::Confirmed(_) => CommandOutcome::Confirmed,
         Delivery::Refused(refusal) => {
             CommandOutcome::Refused(format!("{} (code {})", refusal.text, refusal.code))
@@ -268,7 +270,7 @@ pub(crate) fn response(outcome: &CommandOutcome, reached: &str) -> Response {
         })
     };
     match outcome {
-        CommandOutcome::Confirmed | CommandOutcome::Sent => Response::Changed,
+        CommandOutcome::Confirmed | CommandOutcome::Sent | CommandOutcome::Queued => Response::Changed,
         CommandOutcome::NotAllowed(_) => failed(FailureCode::MethodNotAllowed, None),
         CommandOutcome::Unfit(_) => failed(FailureCode::BadRequest, None),
         // Not 5.03, though it was not sent: that asks for the same once more, if only after the 60 s that a missing

@@ -17,7 +17,7 @@ use crate::derive::derive;
 use crate::field::{Frame, Link, PointId, Reachability};
 use crate::output::Event;
 use crate::point::PointState;
-use crate::profile::{Decoded, PointClass, Profile};
+use crate::profile::{Decoded, PointClass, Profile, Sample};
 use crate::reading::Quality;
 use crate::state::Owner;
 use crate::tree::{Held, Key, Tree};
@@ -167,7 +167,7 @@ impl Device {
         self.traffic.last_frame = Some(at.instant);
         let mut news = News::default();
         match self.profile.decode(frame) {
-            Ok(decoded) => self.apply(decoded, at, &mut news),
+            Ok(meaning) => self.apply(meaning.samples, at, &mut news),
             Err(error) => {
                 self.traffic.refused += 1;
                 news.events.push(Event::FrameRefused {
@@ -181,11 +181,16 @@ impl Device {
 
     /// Takes what was read back after a command; where that does not show the value `written`, it is held as it was
     /// commanded, because the read-back has confirmed it.
-    pub(crate) fn apply_read_back(&mut self, frame: &Frame, written: Option<(Key, Value)>, at: Now) -> News {
+    pub(crate) fn apply_read_back(
+        &mut self,
+        frame: Option<&Frame>,
+        written: Option<(Key, Value)>,
+        at: Now,
+    ) -> News {
         let mut news = News::default();
         // A profile need not understand what it reads back: the adapter has already compared it.
-        if let Ok(decoded) = self.profile.decode(frame) {
-            self.apply(decoded, at, &mut news);
+        if let Some(Ok(meaning)) = frame.map(|frame| self.profile.decode(frame)) {
+            self.apply(meaning.samples, at, &mut news);
         }
         let is_seen = |key| {
             self.tree
@@ -267,14 +272,17 @@ impl Device {
         self.stale_due
     }
 
-    fn apply(&mut self, decoded: Vec<(PointId, Decoded)>, at: Now, news: &mut News) {
-        let keys: BTreeSet<Key> = decoded
+    fn apply(&mut self, samples: Vec<Sample>, at: Now, news: &mut News) {
+        let keys: BTreeSet<Key> = samples
             .iter()
-            .filter_map(|(id, _)| Some(self.points.get(usize::from(id.0))?.key))
+            .filter_map(|sample| Some(self.points.get(usize::from(sample.point.0))?.key))
             .collect();
         let before = self.qualities(self.derived_from(&keys).into_iter());
         let mut touched = BTreeSet::new();
-        for (id, decoded) in decoded {
+        for Sample {
+            point: id, decoded, ..
+        } in samples
+        {
             let key = match decoded {
                 Decoded::Value(value) => self.apply_value(id, value, at, news),
                 Decoded::Fault(reason) => self.apply_fault(id, reason, news),

@@ -2,10 +2,19 @@
 //!
 //! Profiles are compiled into these, adapters take them; neither sees the other.
 
+mod lorawan;
+mod mqtt;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
+
+pub use lorawan::{DevEui, DeviceClass, LoRaWanCommand, LoRaWanData, LoRaWanTraits, Radio};
+pub use mqtt::{MqttMessage, MqttPublish, Qos, Subscription, TopicId, TopicTemplate, TopicTemplateError};
 
 use crate::Now;
+use crate::reading::Quality;
+use lwm2m_client::Path;
 
 /// How a device is reached.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,12 +26,26 @@ pub enum Link {
         /// The unit address, 1 to 247 (0 to 255 over TCP).
         unit: u8,
     },
+    /// A device on the radio network.
+    LoRaWan {
+        /// Its DevEUI.
+        dev_eui: DevEui,
+    },
+    /// A device behind an MQTT broker.
+    Mqtt {
+        /// The name of the broker in the configuration.
+        broker: Arc<str>,
+        /// What stands for the device in its topics.
+        device: Arc<str>,
+    },
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Modbus { bus, unit } => write!(f, "bus {bus} unit {unit}"),
+            Self::LoRaWan { dev_eui } => write!(f, "DevEUI {dev_eui}"),
+            Self::Mqtt { broker, device } => write!(f, "broker {broker} device {device}"),
         }
     }
 }
@@ -34,6 +57,14 @@ pub enum Frame {
     ModbusBlock(RegisterBlock),
     /// A write to registers or coils.
     ModbusWrite(RegisterWrite),
+    /// The application payload of a LoRaWAN uplink.
+    LoRaWanData(LoRaWanData),
+    /// An application payload for a LoRaWAN device.
+    LoRaWanCommand(LoRaWanCommand),
+    /// A message that came under a topic of a device.
+    MqttMessage(MqttMessage),
+    /// A message to publish for a device.
+    MqttPublish(MqttPublish),
 }
 
 /// A frame from a device.
@@ -45,6 +76,54 @@ pub struct Uplink {
     pub frame: Frame,
     /// When it was received.
     pub received: Now,
+    /// Whether it says how things are now.
+    pub freshness: Freshness,
+    /// The best quality that its values can have.
+    pub quality: Quality,
+    /// Whoever sent it sends it again until it is told that it was taken; none where a frame comes only once.
+    pub receipt: Option<Receipt>,
+    /// How it came through the air; none where it did not.
+    pub radio: Option<Box<Radio>>,
+}
+
+impl Uplink {
+    /// Returns a frame that comes only once, about the present.
+    pub fn new(link: Link, frame: Frame, received: Now) -> Self {
+        Self {
+            link,
+            frame,
+            received,
+            freshness: Freshness::Fresh,
+            quality: Quality::Good,
+            receipt: None,
+            radio: None,
+        }
+    }
+}
+
+/// Whether a frame tells of the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It does: its values are readings.
+    Fresh,
+    /// It was kept for whoever asks (a retained MQTT message): nobody knows since when it is so. Its values fill what
+    /// has none yet, at quality 2, and are owed to nobody.
+    Retained,
+}
+
+/// Names a frame that its sender repeats until it is acknowledged; never used twice in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReceiptId(pub u64);
+
+/// A frame that its sender repeats until it is acknowledged: [`crate::Output::Settled`] says when it may be, which is
+/// when every reading of it is paid or durable, and at once where it owes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its name.
+    pub id: ReceiptId,
+    /// Until when the acknowledgement is wanted: what is not paid a little before is made durable early. None is in no
+    /// hurry.
+    pub settle_by: Option<Instant>,
 }
 
 /// Names a downlink until its delivery is known; never used twice in one run.
@@ -58,6 +137,8 @@ pub struct Downlink {
     pub id: DownlinkId,
     /// Whom to tell.
     pub link: Link,
+    /// The resource that it sets: a later one for the same resource takes the place of one that still waits.
+    pub path: Path,
     /// What to tell.
     pub frame: Frame,
 }
@@ -67,8 +148,10 @@ pub struct Downlink {
 pub enum Delivery {
     /// It is out, and the device confirms nothing by itself (`verify = "none"`): the echo was right.
     Sent,
-    /// The device has it: it was read back, and this is what was read.
-    Confirmed(Frame),
+    /// The device has it: it was read back, and this is what was read; none where the device itself has confirmed.
+    Confirmed(Option<Frame>),
+    /// It is durably queued and goes out when the device listens next; another delivery follows.
+    Queued,
     /// The device said no.
     Refused(Refusal),
     /// It went out, and nothing tells whether it was done: no answer in time, or the read-back differs.

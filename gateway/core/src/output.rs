@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lwm2m_client::{Path, Value};
 
 use crate::buffer;
-use crate::field::{Downlink, Link, PointId};
+use crate::field::{Downlink, Link, PointId, ReceiptId};
 use crate::state::SaveRequest;
 
 /// One thing to do, or to know. They are to be carried out in the order in which they are polled.
@@ -34,6 +34,8 @@ pub enum Output {
     Buffer(buffer::Request),
     /// Something to be made durable; `Gateway::handle_saved` is to be told whether it is.
     Save(SaveRequest),
+    /// A frame may be acknowledged to whoever sent it: nothing of it can be lost any more.
+    Settled(ReceiptId),
     /// Something happened.
     Event(Event),
 }
@@ -265,6 +267,8 @@ pub enum CommandOutcome {
     Confirmed,
     /// It was sent, and the device confirms nothing beyond its echo.
     Sent,
+    /// It is durably queued and goes out when the device listens next.
+    Queued,
     /// The profile maps no command to the resource, or the site forbids writes.
     NotAllowed(String),
     /// The value does not fit.
@@ -298,6 +302,7 @@ impl fmt::Display for CommandOutcome {
         match self {
             Self::Confirmed => f.write_str("done and read back"),
             Self::Sent => f.write_str("sent, the device confirms nothing beyond its echo"),
+            Self::Queued => f.write_str("queued, it goes out when the device listens next"),
             Self::NotAllowed(why) | Self::Unfit(why) => f.write_str(why),
             Self::Refused(why) => write!(f, "the device refused: {why}"),
             Self::Unconfirmed(why) => write!(f, "sent, but not confirmed: {why}"),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lwm2m_client::{Path, Value};
+use lwm2m_client::{Path, Timestamp, Value};
 
-use crate::field::{Frame, PointId, ReadLimits, RegisterPoint};
+use crate::field::{Frame, LoRaWanTraits, PointId, ReadLimits, RegisterPoint, Subscription};
 use crate::reading::Quality;
 
 /// A kind of device: how its frames turn into values and commands into frames.
@@ -29,6 +29,17 @@ pub trait Profile: Send + Sync {
     /// Returns what a Modbus poller reads, and within which limits; none for other protocols.
     fn register_reads(&self) -> Option<(&[RegisterPoint], &ReadLimits)>;
 
+    /// Returns the topics under which a device of this kind publishes, in the order that [`crate::field::TopicId`]
+    /// counts; none for other protocols.
+    fn topics(&self) -> &[Subscription] {
+        &[]
+    }
+
+    /// Returns what the network server has to know of a LoRaWAN device; none for other protocols.
+    fn lorawan(&self) -> Option<LoRaWanTraits> {
+        None
+    }
+
     /// Turns a frame into the values of every point that is wholly in it.
     ///
     /// A value that the device marks as absent (NaN, a sentinel) is not among them; one outside the plausible range
@@ -36,7 +47,7 @@ pub trait Profile: Send + Sync {
     ///
     /// # Errors
     /// When the frame is none that this kind of device sends.
-    fn decode(&self, frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError>;
+    fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError>;
 
     /// Turns a value for a resource into the frame that sets it.
     ///
@@ -44,10 +55,81 @@ pub trait Profile: Send + Sync {
     ///
     /// # Errors
     /// When the resource is not mapped to a command, or the value does not fit.
-    fn encode(&self, path: Path, value: &Value) -> Result<Frame, EncodeError>;
+    fn encode(&self, path: Path, value: &Value) -> Result<Encoded, EncodeError>;
 
     /// Says whether a command is mapped to this resource.
     fn commands(&self, path: Path) -> bool;
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meaning {
+    /// The values, oldest first where a point has several.
+    pub samples: Vec<Sample>,
+    /// Whether the device is there, where somebody says so for it (an MQTT will): none says nothing.
+    pub is_online: Option<bool>,
+}
+
+impl Meaning {
+    /// Returns the meaning of a frame that says nothing but values.
+    pub const fn of(samples: Vec<Sample>) -> Self {
+        Self {
+            samples,
+            is_online: None,
+        }
+    }
+}
+
+/// A value of one point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The point.
+    pub point: PointId,
+    /// What the frame says of it.
+    pub decoded: Decoded,
+    /// When it was measured, by the device's own clock; none is when the frame came.
+    pub measured: Option<Timestamp>,
+}
+
+impl Sample {
+    /// Returns a value that was measured when the frame came.
+    pub const fn now(point: PointId, decoded: Decoded) -> Self {
+        Self {
+            point,
+            decoded,
+            measured: None,
+        }
+    }
+}
+
+/// A command ready to go out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// What to send.
+    pub frame: Frame,
+    /// What the device is to say later if it took the command, where the adapter cannot see that by itself; none
+    /// believes the adapter.
+    pub verify: Option<Verify>,
+}
+
+impl Encoded {
+    /// Returns a command whose outcome the adapter sees by itself.
+    pub const fn of(frame: Frame) -> Self {
+        Self { frame, verify: None }
+    }
+}
+
+/// What a device says when it has done a command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verify {
+    /// The resource that shows it.
+    pub path: Path,
+    /// The value that it then has; one that is within `tolerance` of a number will do.
+    pub expect: Value,
+    /// How far a number may be off, in the unit of the resource.
+    pub tolerance: f64,
+    /// How long after the command it may be said, in milliseconds.
+    pub within_ms: u64,
 }
 
 /// What one point of a frame says.

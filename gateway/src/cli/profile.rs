@@ -243,16 +243,17 @@ fn decode(catalogue: &Catalogue, id: &str, hex: &str, json: bool) -> Result<(), 
         )
     })?;
     let block = open_exchange(request, response).map_err(|e| Failure::new(ExitStatus::Failed, e))?;
-    let decoded = profile.decode(&Frame::ModbusBlock(block));
-    let decoded = decoded.map_err(|e| Failure::new(ExitStatus::Failed, e.to_string()))?;
-    let rows: Vec<[String; 4]> = decoded
+    let meaning = profile.decode(&Frame::ModbusBlock(block));
+    let meaning = meaning.map_err(|e| Failure::new(ExitStatus::Failed, e.to_string()))?;
+    let rows: Vec<[String; 4]> = meaning
+        .samples
         .iter()
-        .filter_map(|(point, value)| {
-            let point = profile.points().get(usize::from(point.0))?;
+        .filter_map(|sample| {
+            let point = profile.points().get(usize::from(sample.point.0))?;
             Some([
                 point.name.to_string(),
                 point.path.to_string(),
-                shown(value),
+                shown(&sample.decoded),
                 point.unit.to_string(),
             ])
         })

@@ -103,7 +103,9 @@ impl Buses {
 
     /// Hands a downlink to its bus; says whether the bus could take it.
     pub(super) fn downlink(&self, downlink: Downlink) -> bool {
-        let Link::Modbus { bus, .. } = &downlink.link;
+        let Link::Modbus { bus, .. } = &downlink.link else {
+            return false;
+        };
         let Some(running) = self.buses.get(bus) else {
             return false;
         };
@@ -112,7 +114,7 @@ impl Buses {
 
     /// Tells a bus how often a point is wanted.
     pub(super) fn interest(&mut self, link: &Link, point: PointId, every_ms: u64) {
-        let Link::Modbus { bus, unit } = link;
+        let Link::Modbus { bus, unit } = link else { return };
         if let Some(running) = self.buses.get_mut(bus) {
             running.unsaid.insert((*unit, point), every_ms);
         }
@@ -196,7 +198,9 @@ async fn forward(bus: Arc<str>, mut told: mpsc::Receiver<FromBus>, inputs: mpsc:
 }
 
 fn unit_on(bus: &Bus, device: &Device) -> Option<UnitConfig> {
-    let Link::Modbus { bus: name, unit } = &device.link;
+    let Link::Modbus { bus: name, unit } = &device.link else {
+        return None;
+    };
     let (points, limits) = device.profile.register_reads()?;
     let mut points = points.to_vec();
     for point in &mut points {

@@ -78,7 +78,7 @@ fn reply_for(record: &CommandRecord) -> Reply {
 /// Returns what kind of problem an outcome is; none where the command was done.
 pub(super) fn kind_of(outcome: &CommandOutcome) -> Option<ProblemKind> {
     match outcome {
-        CommandOutcome::Confirmed | CommandOutcome::Sent => None,
+        CommandOutcome::Confirmed | CommandOutcome::Sent | CommandOutcome::Queued => None,
         CommandOutcome::NotAllowed(_)
         | CommandOutcome::Unfit(_)
         | CommandOutcome::Refused(_)

@@ -374,6 +374,8 @@ impl Engine {
                 } => self.buses.interest(&link, point, every_ms),
                 Output::Buffer(request) => store.buffer(request),
                 Output::Save(request) => store.save(Origin::Core, request),
+                // No source that repeats a frame until it is told is connected.
+                Output::Settled(_) => {}
                 Output::Event(event) => {
                     events::log(&event, &self.names);
                     if let Event::RegistrationFailed { endpoint, .. } = &event {

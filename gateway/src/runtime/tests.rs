@@ -88,14 +88,11 @@ async fn measure(inputs: mpsc::Sender<Input>, last: Arc<AtomicU32>) {
             address: 0,
             content: BlockContent::Words(vec![(bits >> 16) as u16, bits as u16]),
         };
-        let uplink = Uplink {
-            link: Link::Modbus {
-                bus: "b".into(),
-                unit: 1,
-            },
-            frame: Frame::ModbusBlock(block),
-            received: now(),
+        let link = Link::Modbus {
+            bus: "b".into(),
+            unit: 1,
         };
+        let uplink = Uplink::new(link, Frame::ModbusBlock(block), now());
         let event = FromBus::Event(Event::Uplink(uplink));
         let bus = "b".into();
         if inputs.send(Input::Bus { bus, event }).await.is_ok() {

@@ -6,7 +6,7 @@ use lwm2m_client::Value;
 use lwm2m_client::object::ObjectTable;
 use ucifi_core::Profile;
 use ucifi_core::field::{BlockContent, Frame, RegisterBlock, Table as RegisterTable};
-use ucifi_core::profile::Decoded;
+use ucifi_core::profile::{Decoded, Sample};
 
 use super::*;
 use crate::STOCK;
@@ -75,15 +75,15 @@ proptest::proptest! {
             for order in ["ABCD", "CDAB", "BADC", "DCBA"] {
                 let profile = output(encoding, order, scale);
                 let value = f64::from(raw) * scale.parse::<f64>().unwrap();
-                let frame = profile.encode(Path::resource(3203, 0, 5650), &Value::Float(value)).unwrap();
+                let frame = profile.encode(Path::resource(3203, 0, 5650), &Value::Float(value)).unwrap().frame;
                 let Frame::ModbusWrite(write) = frame else { unreachable!() };
                 let block = RegisterBlock {
                     table: RegisterTable::HoldingRegisters,
                     address: write.address,
                     content: write.content,
                 };
-                let decoded = profile.decode(&Frame::ModbusBlock(block)).unwrap();
-                let [(_, Decoded::Value(Value::Float(read)))] = decoded.as_slice() else { unreachable!() };
+                let meaning = profile.decode(&Frame::ModbusBlock(block)).unwrap();
+                let [Sample { decoded: Decoded::Value(Value::Float(read)), .. }] = meaning.samples.as_slice() else { unreachable!() };
                 let close = (read - value).abs() <= value.abs() * 1e-6;
                 proptest::prop_assert!(close, "{} {}: {} became {}", encoding, order, value, read);
             }

@@ -468,5 +468,10 @@ fn words(profile: &CompiledProfile, address: u16, words: Vec<u16>) -> Vec<(Point
         address,
         content: BlockContent::Words(words),
     };
-    profile.decode(&Frame::ModbusBlock(block)).unwrap()
+    let meaning = profile.decode(&Frame::ModbusBlock(block)).unwrap();
+    meaning
+        .samples
+        .into_iter()
+        .map(|sample| (sample.point, sample.decoded))
+        .collect()
 }

@@ -200,7 +200,7 @@ impl<D: Disk> Cabinet<D> {
                 Output::Transmit { endpoint, datagram } => self.transmit(endpoint, datagram),
                 Output::Buffer(request) => self.buffer(request, now),
                 Output::Save(request) => self.save(request, now),
-                Output::Downlink(_) | Output::Interest { .. } | Output::Event(_) => {}
+                Output::Downlink(_) | Output::Interest { .. } | Output::Settled(_) | Output::Event(_) => {}
             }
         }
         while let Some((to, bytes)) = self.server.poll_transmit() {

@@ -72,11 +72,7 @@ impl Meters {
                     address: due.first,
                     content: BlockContent::Words(read(unit, due.table, due.first, due.count, elapsed)),
                 };
-                uplinks.push(Uplink {
-                    link: link.clone(),
-                    frame: Frame::ModbusBlock(block),
-                    received,
-                });
+                uplinks.push(Uplink::new(link.clone(), Frame::ModbusBlock(block), received));
             }
         }
         uplinks

@@ -240,12 +240,14 @@ fn check(seed: u64, delays: Delays) -> (usize, usize) {
     for (at, event) in &bench.events {
         let (unit, frame) = match event {
             Event::Uplink(uplink) => {
-                let Link::Modbus { unit, .. } = uplink.link;
+                let Link::Modbus { unit, .. } = uplink.link else {
+                    panic!("a bus has units only")
+                };
                 values += 1;
                 (unit, &uplink.frame)
             }
             Event::Delivery {
-                delivery: Delivery::Confirmed(frame),
+                delivery: Delivery::Confirmed(Some(frame)),
                 ..
             } => {
                 confirmed += 1;

@@ -229,10 +229,10 @@ impl Gateway {
         }
         let profile = &self.devices[device].profile;
         match profile.encode(mapped(&**profile, key), value) {
-            Ok(frame) => Ok(Write {
+            Ok(order) => Ok(Write {
                 key,
                 value: value.clone(),
-                frame,
+                frame: order.frame,
             }),
             Err(error @ EncodeError::NotMapped { .. }) => not_allowed(error.to_string()),
             Err(error @ EncodeError::Unfit { .. }) => Err(CommandOutcome::Unfit(error.to_string())),
@@ -259,11 +259,12 @@ impl Gateway {
         let device = &mut self.devices[device];
         match delivery {
             Delivery::Confirmed(frame) => {
-                device.apply_read_back(frame, readable.then_some((key, value)), now)
+                device.apply_read_back(frame.as_ref(), readable.then_some((key, value)), now)
             }
             // Believed, not seen: the next poll of the resource, where there is one, knows better.
             Delivery::Sent if readable => device.apply_written(key, value, Quality::Derived, now),
             Delivery::Sent
+            | Delivery::Queued
             | Delivery::Refused(_)
             | Delivery::Unconfirmed(_)
             | Delivery::Unreachable { .. }

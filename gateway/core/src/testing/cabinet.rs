@@ -30,6 +30,8 @@ pub(crate) struct TestCabinet {
     pub(crate) now: Now,
     pub(crate) downlinks: Vec<Downlink>,
     pub(crate) events: Vec<Event>,
+    /// Which frames may be acknowledged, in order.
+    pub(crate) settled: Vec<crate::field::ReceiptId>,
     pub(crate) interests: Vec<(u16, u64)>,
     /// Everything that came out, as text.
     pub(crate) transcript: Vec<String>,
@@ -159,6 +161,7 @@ impl TestCabinet {
             now,
             downlinks: Vec::new(),
             events: Vec::new(),
+            settled: Vec::new(),
             interests: Vec::new(),
             transcript: Vec::new(),
             away: BTreeSet::new(),
@@ -211,11 +214,8 @@ impl TestCabinet {
 
     /// Lets a frame of a unit come in.
     pub(crate) fn uplink(&mut self, unit: u8, frame: Frame) {
-        self.gateway.handle_uplink(Uplink {
-            link: link(unit),
-            frame,
-            received: self.now,
-        });
+        self.gateway
+            .handle_uplink(Uplink::new(link(unit), frame, self.now));
         self.settle();
     }
 
@@ -353,6 +353,7 @@ impl TestCabinet {
                         self.gateway.handle_saved(id, result, self.now);
                     }
                 }
+                Output::Settled(receipt) => self.settled.push(receipt),
                 Output::Event(event) => self.events.push(event),
             }
         }

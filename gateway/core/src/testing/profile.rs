@@ -9,7 +9,8 @@ use crate::field::{
     WriteFunction,
 };
 use crate::profile::{
-    Deadband, DecodeError, Decoded, Derivation, EncodeError, Identity, Point, PointClass, Profile, Rule,
+    Deadband, DecodeError, Decoded, Derivation, EncodeError, Encoded, Identity, Meaning, Point, PointClass,
+    Profile, Rule, Sample,
 };
 use crate::reading::Quality;
 
@@ -51,7 +52,7 @@ pub(crate) fn coils(address: u16, bits: &[bool]) -> Frame {
 
 /// Returns the delivery of a relay that was read back.
 pub(crate) fn confirmed(address: u16, bit: bool) -> crate::Delivery {
-    crate::Delivery::Confirmed(coils(address, &[bit]))
+    crate::Delivery::Confirmed(Some(coils(address, &[bit])))
 }
 
 /// A meter of six words, each a tenth of the value.
@@ -134,7 +135,7 @@ impl Profile for Meter {
         None
     }
 
-    fn decode(&self, frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+    fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
         let Frame::ModbusBlock(RegisterBlock {
             table: Table::InputRegisters,
             address,
@@ -150,15 +151,14 @@ impl Profile for Meter {
             IMPOSSIBLE => Decoded::Fault("beyond the range of the meter".to_owned()),
             word => Decoded::Value(Value::Float(f64::from(word) / 10.0)),
         };
-        let decoded = (*address..)
+        let samples = (*address..)
             .zip(words)
-            .map(|(at, word)| (PointId(at), decode(word)));
-        Ok(decoded
-            .filter(|(id, _)| usize::from(id.0) < self.points.len())
-            .collect())
+            .map(|(at, word)| Sample::now(PointId(at), decode(word)));
+        let samples = samples.filter(|sample| usize::from(sample.point.0) < self.points.len());
+        Ok(Meaning::of(samples.collect()))
     }
 
-    fn encode(&self, path: Path, _value: &Value) -> Result<Frame, EncodeError> {
+    fn encode(&self, path: Path, _value: &Value) -> Result<Encoded, EncodeError> {
         Err(EncodeError::NotMapped {
             profile: self.id().into(),
             path,
@@ -247,7 +247,7 @@ impl Profile for Relay {
         None
     }
 
-    fn decode(&self, frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+    fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
         let Frame::ModbusBlock(RegisterBlock {
             address,
             content: BlockContent::Bits(bits),
@@ -258,13 +258,13 @@ impl Profile for Relay {
                 profile: self.id().into(),
             });
         };
-        let decoded = (*address..)
+        let samples = (*address..)
             .zip(bits)
-            .map(|(at, bit)| (PointId(at), Decoded::Value(Value::Boolean(*bit))));
-        Ok(decoded.collect())
+            .map(|(at, bit)| Sample::now(PointId(at), Decoded::Value(Value::Boolean(*bit))));
+        Ok(Meaning::of(samples.collect()))
     }
 
-    fn encode(&self, path: Path, value: &Value) -> Result<Frame, EncodeError> {
+    fn encode(&self, path: Path, value: &Value) -> Result<Encoded, EncodeError> {
         if !self.commands(path) {
             return Err(EncodeError::NotMapped {
                 profile: self.id().into(),
@@ -276,12 +276,12 @@ impl Profile for Relay {
             value: value.to_string(),
             reason: "no such level".to_owned(),
         })?;
-        Ok(Frame::ModbusWrite(RegisterWrite {
+        Ok(Encoded::of(Frame::ModbusWrite(RegisterWrite {
             function,
             address,
             content,
             read_back: None,
-        }))
+        })))
     }
 
     fn commands(&self, path: Path) -> bool {

@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ucifi_core::field::{BlockContent, PointId, ReadLimits, RegisterBlock, RegisterPoint, Table};
 use ucifi_core::profile::{
-    Deadband, DecodeError, Decoded, Derivation, EncodeError, Identity, Point, PointClass,
+    Deadband, DecodeError, Decoded, Derivation, EncodeError, Encoded, Identity, Meaning, Point, PointClass,
+    Sample,
 };
 use ucifi_core::{Frame, Link, Profile};
 
@@ -89,7 +90,7 @@ impl Profile for ScriptedProfile {
         None
     }
 
-    fn decode(&self, frame: &Frame) -> Result<Vec<(PointId, Decoded)>, DecodeError> {
+    fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
         let Frame::ModbusBlock(RegisterBlock {
             address,
             content: BlockContent::Words(words),
@@ -101,12 +102,13 @@ impl Profile for ScriptedProfile {
             });
         };
         let values = (*address / WORDS..).zip(words.chunks_exact(usize::from(WORDS)));
-        Ok(values
-            .map(|(point, words)| (PointId(point), Decoded::Value(Value::Float(float(words)))))
-            .collect())
+        let sample = |(point, words): (u16, &[u16])| {
+            Sample::now(PointId(point), Decoded::Value(Value::Float(float(words))))
+        };
+        Ok(Meaning::of(values.map(sample).collect()))
     }
 
-    fn encode(&self, path: Path, _value: &Value) -> Result<Frame, EncodeError> {
+    fn encode(&self, path: Path, _value: &Value) -> Result<Encoded, EncodeError> {
         Err(EncodeError::NotMapped {
             profile: self.id().into(),
             path,
@@ -232,16 +234,14 @@ mod tests {
         let mut last = 0;
         for _ in 0..100 {
             let given = script.poll(script.poll_timeout().unwrap()).unwrap();
-            let decoded = profile.decode(&given.frame).unwrap();
+            let meaning = profile.decode(&given.frame).unwrap();
             let expected = given.numbers.iter().map(|(point, number)| {
                 assert_eq!(*number, last + 1, "no number is given twice");
                 last = *number;
-                (
-                    PointId(*point as u16),
-                    Decoded::Value(Value::Float(*number as f64)),
-                )
+                let value = Decoded::Value(Value::Float(*number as f64));
+                Sample::now(PointId(*point as u16), value)
             });
-            assert_eq!(decoded, expected.collect::<Vec<_>>());
+            assert_eq!(meaning.samples, expected.collect::<Vec<_>>());
         }
     }
 }

@@ -130,11 +130,9 @@ impl Cabinet {
                 let path = scripted::path_of(point);
                 self.ledger.give(number, &given.device, path, circumstances);
             }
-            process.gateway.handle_uplink(Uplink {
-                link: given.link,
-                frame: given.frame,
-                received: now,
-            });
+            process
+                .gateway
+                .handle_uplink(Uplink::new(given.link, given.frame, now));
             self.settle();
         }
     }
@@ -266,11 +264,13 @@ impl Cabinet {
                 point,
                 every_ms,
             } => {
-                let Link::Modbus { bus, unit } = link;
+                let Link::Modbus { bus, unit } = link else { return };
                 if let Some(process) = self.process.as_mut().filter(|_| *bus == *plan::BUS) {
                     process.bus.handle_interest(unit, point, every_ms, now.instant);
                 }
             }
+            // Nothing on this bus waits for it.
+            Output::Settled(_) => {}
             Output::Buffer(request) => self.ask_store(Wanted::Buffer(request), now),
             Output::Save(request) => self.ask_store(Wanted::Save(request), now),
             Output::Event(event) => {

@@ -27,7 +27,11 @@ fn path(text: &str) -> Path {
 fn addresses(cabinet: &TestCabinet) -> Vec<(WriteFunction, u16)> {
     let address = |frame: &Frame| match frame {
         Frame::ModbusWrite(write) => (write.function, write.address),
-        Frame::ModbusBlock(_) => panic!("a command is a write"),
+        Frame::ModbusBlock(_)
+        | Frame::LoRaWanData(_)
+        | Frame::LoRaWanCommand(_)
+        | Frame::MqttMessage(_)
+        | Frame::MqttPublish(_) => panic!("a command is a write"),
     };
     cabinet
         .downlinks
@@ -116,6 +120,7 @@ fn each_delivery_has_its_own_honest_answer() {
             Delivery::Expired => Some(limits::BUSY_RETRY_SECS),
             Delivery::Sent
             | Delivery::Confirmed(_)
+            | Delivery::Queued
             | Delivery::Refused(_)
             | Delivery::Unconfirmed(_)
             | Delivery::Denied

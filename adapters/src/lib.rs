@@ -2,4 +2,5 @@
 //!
 //! An adapter knows how a frame is framed and never what it means: that is the profile's business.
 
+pub mod lorawan;
 pub mod modbus;

@@ -15,4 +15,5 @@ pub mod logging;
 pub mod meaning;
 mod profiles;
 pub mod runtime;
+mod service;
 pub mod store;

@@ -13,6 +13,7 @@ use crate::config::{Loaded, Sources, read};
 use crate::control::ControlSocket;
 use crate::exit::{ExitStatus, Failure};
 use crate::runtime::{self, RunError, Running, StartError};
+use crate::service;
 
 pub(super) fn run(config: &Path, log: &str) -> Result<(), Failure> {
     crate::logging::start(log)?;
@@ -50,6 +51,7 @@ async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(),
         Failure::new(status, error.to_string())
     })?;
     let control = tokio::spawn(socket.serve(running.calls()));
+    let watch = tokio::spawn(service::tell(running.progress()));
     let place = Place {
         config,
         socket: path,
@@ -57,6 +59,7 @@ async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(),
     };
     let ended = attend(running, &mut signals, sources, &place).await;
     control.abort();
+    watch.abort();
     // The socket's file goes with the task.
     control.await.ok();
     ended.map_err(|error| failed(error.to_string()))
@@ -84,9 +87,14 @@ async fn attend(
         match wanted {
             Wanted::Stop => {
                 info!("gateway stops");
+                service::say_stopping();
                 return running.stop().await;
             }
-            Wanted::Reload => sources = reload(place, sources, &running).await,
+            Wanted::Reload => {
+                service::say_reloading();
+                sources = reload(place, sources, &running).await;
+                service::say_ready();
+            }
         }
     }
 }

@@ -21,10 +21,10 @@ use super::clock::now;
 use super::commands::{WaitingCommands, WaitingDrops};
 use super::events::Names;
 use super::ports::Ports;
+use super::progress::{Check, Checks, Progress};
 use super::server_link::ServerLinks;
-use super::{Input, RunError, answers, buses, events, open_files};
+use super::{Input, RunError, Wanted, answers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
-use crate::control::Call;
 use crate::limits::{DEREGISTER, INPUTS, SETTLE};
 use crate::store::{Answer, HealthWatch, Origin, Store, StoreError};
 
@@ -82,6 +82,7 @@ pub(super) struct Engine {
     open_probes: u32,
     /// Whether the buffer can be read that could not be read before.
     has_buffer_opened: bool,
+    checks: Checks,
 }
 
 impl Engine {
@@ -118,6 +119,7 @@ impl Engine {
             takes_commands: true,
             open_probes: 0,
             has_buffer_opened: false,
+            checks: Checks::default(),
             loaded,
         })
     }
@@ -126,12 +128,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a task that it cannot do without has ended.
-    pub(super) async fn run(
-        &mut self,
-        orders: &mut mpsc::Receiver<Order>,
-        calls: &mut mpsc::Receiver<Call>,
-        store: &mut Store,
-    ) -> Result<Order, RunError> {
+    pub(super) async fn run(&mut self, wanted: &mut Wanted, store: &mut Store) -> Result<Order, RunError> {
         loop {
             self.carry_out(store);
             if self.has_buffer_opened {
@@ -139,12 +136,13 @@ impl Engine {
             }
             let due = self.due();
             tokio::select! {
-                order = orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
+                order = wanted.orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
                 Some(ended) = self.buses.tasks.join_next() => return Err(RunError::Bus(ended.err())),
                 Some(ended) = self.servers.tasks.join_next() => ended.map_err(RunError::Server)?,
                 answer = store.next() => self.handle_answer(answer.ok_or(RunError::Store)?),
                 Some(input) = self.inputs.recv() => self.handle_input(input),
-                Some(call) = calls.recv() => answers::answer(self, call),
+                Some(call) = wanted.calls.recv() => answers::answer(self, call),
+                Some(check) = wanted.checks.recv() => self.check(check, store),
                 () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
             }
         }
@@ -296,6 +294,13 @@ impl Engine {
         }
     }
 
+    /// Lets every part answer, and then whoever checks.
+    fn check(&mut self, check: Check, store: &mut Store) {
+        let progress = Progress::of(&self.gateway, now());
+        let store = self.checks.ask(store);
+        check.answer_after(progress, store, self.buses.status());
+    }
+
     fn due(&self) -> Instant {
         let idle = Instant::now() + Duration::from_secs(3_600);
         self.gateway.poll_timeout().unwrap_or(idle)
@@ -327,6 +332,7 @@ impl Engine {
                 // Also a disk that fails answers.
                 Origin::Probe => self.open_probes = self.open_probes.saturating_sub(1),
             },
+            Answer::Alive => self.checks.handle_alive(),
             Answer::BufferOpened => self.has_buffer_opened = true,
             // It is for whoever starts an engine.
             Answer::Kept(_) => {}

@@ -12,6 +12,7 @@ mod engine;
 mod events;
 mod open_files;
 mod ports;
+mod progress;
 mod server_link;
 
 use std::net::SocketAddr;
@@ -28,10 +29,12 @@ use crate::control::{Call, Reply, Request};
 use crate::limits::{CONTROL_CALLS, SETTLE};
 use crate::store::{Store, log_options};
 use engine::{Engine, Order};
+use progress::Check;
 
 #[cfg(feature = "demo")]
 pub(crate) use answers::plain_json;
 pub use engine::StartError;
+pub use progress::{Progress, ProgressWatch};
 
 /// What comes in from the world.
 #[derive(Debug)]
@@ -72,7 +75,15 @@ pub enum RunError {
 pub struct Running {
     orders: mpsc::Sender<Order>,
     calls: mpsc::Sender<Call>,
+    checks: mpsc::Sender<Check>,
     task: JoinHandle<Result<(), RunError>>,
+}
+
+/// What people, signals and the service manager want of an engine.
+struct Wanted {
+    orders: mpsc::Receiver<Order>,
+    calls: mpsc::Receiver<Call>,
+    checks: mpsc::Receiver<Check>,
 }
 
 /// Starts a gateway on the present tokio runtime. `seed` makes its random numbers.
@@ -85,8 +96,19 @@ pub fn start(loaded: Loaded, seed: u64) -> Result<Running, StartError> {
     let first = Engine::start(loaded, kept, store.health(), seed)?;
     let (orders, ordered) = mpsc::channel(1);
     let (calls, called) = mpsc::channel(CONTROL_CALLS);
-    let task = tokio::spawn(supervise(first, store, seed, ordered, called));
-    Ok(Running { orders, calls, task })
+    let (checks, checked) = mpsc::channel(1);
+    let wanted = Wanted {
+        orders: ordered,
+        calls: called,
+        checks: checked,
+    };
+    let task = tokio::spawn(supervise(first, store, seed, wanted));
+    Ok(Running {
+        orders,
+        calls,
+        checks,
+        task,
+    })
 }
 
 /// Makes everything that [`start`] makes but ports and sockets: what only the gateway as a whole can find wrong.
@@ -101,6 +123,11 @@ impl Running {
     /// Returns where the control socket puts what it is asked.
     pub fn calls(&self) -> mpsc::Sender<Call> {
         self.calls.clone()
+    }
+
+    /// Returns where it can be asked whether every part gets on with its work.
+    pub fn progress(&self) -> ProgressWatch {
+        ProgressWatch::new(self.checks.clone())
     }
 
     /// Asks what the control socket can be asked; none when the gateway has stopped.
@@ -138,13 +165,12 @@ async fn supervise(
     mut engine: Engine,
     mut store: Store,
     seed: u64,
-    mut orders: mpsc::Receiver<Order>,
-    mut calls: mpsc::Receiver<Call>,
+    mut wanted: Wanted,
 ) -> Result<(), RunError> {
     let mut generation = seed;
     loop {
         let before = engine.loaded();
-        let (loaded, done) = match engine.run(&mut orders, &mut calls, &mut store).await? {
+        let (loaded, done) = match engine.run(&mut wanted, &mut store).await? {
             Order::Stop => {
                 engine.stop(&mut store).await;
                 return store.close().await.then_some(()).ok_or(RunError::Store);

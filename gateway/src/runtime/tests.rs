@@ -39,6 +39,20 @@ fn loaded_with(folder: &TempDir, buses: &str) -> Loaded {
     read(&sources).unwrap()
 }
 
+type Callers = (mpsc::Sender<Order>, mpsc::Sender<Call>, mpsc::Sender<Check>);
+
+fn callers() -> (Callers, Wanted) {
+    let (orders, ordered) = mpsc::channel(1);
+    let (calls, called) = mpsc::channel(1);
+    let (checks, checked) = mpsc::channel(1);
+    let wanted = Wanted {
+        orders: ordered,
+        calls: called,
+        checks: checked,
+    };
+    ((orders, calls, checks), wanted)
+}
+
 #[tokio::test]
 async fn a_bus_that_ends_by_itself_ends_the_gateway_with_an_error() {
     for panics in [false, true] {
@@ -46,9 +60,8 @@ async fn a_bus_that_ends_by_itself_ends_the_gateway_with_an_error() {
         let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
         let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
         engine.buses.tasks.spawn(async move { assert!(!panics, "meant") });
-        let (_orders, mut ordered) = mpsc::channel(1);
-        let (_calls, mut called) = mpsc::channel(1);
-        let ended = engine.run(&mut ordered, &mut called, &mut store).await;
+        let (_callers, mut wanted) = callers();
+        let ended = engine.run(&mut wanted, &mut store).await;
         assert!(matches!(ended, Err(RunError::Bus(reason)) if reason.is_some() == panics));
     }
 }
@@ -57,8 +70,14 @@ async fn a_bus_that_ends_by_itself_ends_the_gateway_with_an_error() {
 async fn an_event_loop_that_panics_is_told_to_who_waits_for_its_end() {
     let (orders, _) = mpsc::channel(1);
     let (calls, _) = mpsc::channel(1);
+    let (checks, _) = mpsc::channel(1);
     let task = tokio::spawn(async { panic!("meant") });
-    let mut running = Running { orders, calls, task };
+    let mut running = Running {
+        orders,
+        calls,
+        checks,
+        task,
+    };
     assert!(matches!(running.ended().await, Err(RunError::EventLoop(_))));
 }
 
@@ -162,4 +181,53 @@ async fn who_drops_readings_is_told_that_the_buffer_cannot_be_opened() {
         panic!("it says that it has dropped them");
     };
     assert!(problem.message.contains("cannot be opened"), "{problem:?}");
+}
+
+/// Asks an engine how it is, which does not need the disk.
+async fn ask_status(calls: &mpsc::Sender<Call>) {
+    let (reply, answer) = oneshot::channel();
+    let request = Request::Status {};
+    calls.send(Call { request, reply }).await.unwrap();
+    assert!(matches!(answer.await, Ok(Reply::Ok(_))));
+}
+
+#[tokio::test]
+async fn a_gateway_tells_its_progress_when_every_part_has_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded_with(&folder, METER), kept, store.health(), 1).unwrap();
+    let ((_orders, _calls, checks), mut wanted) = callers();
+    let watch = ProgressWatch::new(checks);
+    let progress = tokio::select! {
+        progress = watch.check() => progress,
+        ended = engine.run(&mut wanted, &mut store) => panic!("{ended:?}"),
+    };
+    assert_eq!(
+        progress.unwrap().to_string(),
+        "0 of 1 devices answer, 0 of 2 endpoints registered, 0 readings wait"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_whose_disk_hangs_works_and_tells_no_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded_with(&folder, METER), kept, store.health(), 1).unwrap();
+    let ((_orders, calls, checks), mut wanted) = callers();
+    let watch = ProgressWatch::new(checks);
+    let mut hanging = Store::hanging();
+    let asked = async {
+        let mut check = std::pin::pin!(watch.check());
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                progress = &mut check => panic!("{progress:?}"),
+                () = ask_status(&calls) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        ended = engine.run(&mut wanted, &mut hanging) => panic!("{ended:?}"),
+    }
 }

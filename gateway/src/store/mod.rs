@@ -66,6 +66,8 @@ pub enum Answer {
     },
     /// What is kept, as a new gateway is to be told.
     Kept(Box<Kept>),
+    /// The thread gets on with its work.
+    Alive,
     /// The buffer could not be opened before and can be now: what is in it is known to whoever asks
     /// [`Store::restart`].
     BufferOpened,
@@ -128,6 +130,8 @@ enum Order {
         request: SaveRequest,
     },
     Restart(Options),
+    /// Answered as soon as everything before it is done.
+    Alive,
     /// What comes is the end, and whoever asked has saved all that there was.
     Close,
 }
@@ -197,7 +201,7 @@ impl Store {
             loop {
                 match self.next().await? {
                     Answer::Kept(kept) => return Some(*kept),
-                    Answer::Buffer(_) | Answer::Saved { .. } | Answer::BufferOpened => {}
+                    Answer::Buffer(_) | Answer::Saved { .. } | Answer::Alive | Answer::BufferOpened => {}
                 }
             }
         };
@@ -215,6 +219,11 @@ impl Store {
             is_current: false,
         };
         self.save(Origin::Probe, request);
+    }
+
+    /// Asks for a sign of life, which touches no disk.
+    pub fn ask_alive(&mut self) {
+        self.order(Order::Alive);
     }
 
     /// Closes what is kept, when everything asked for is done. Says whether the thread ended well, in time: one whose

@@ -104,6 +104,7 @@ impl Worker {
                 let id = request.id;
                 answer(Answer::Saved { origin, id, result });
             }
+            Order::Alive => answer(Answer::Alive),
             Order::Close => self.is_orderly = true,
             Order::Restart(options) => {
                 self.options = options;

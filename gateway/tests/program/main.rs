@@ -15,6 +15,8 @@ mod profile;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod site;
 
 use std::path::Path;
@@ -27,7 +29,9 @@ fn program(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("UCIFI_CONFIG")
         .env_remove("UCIFI_LOG")
-        .env_remove("UCIFI_SOCKET");
+        .env_remove("UCIFI_SOCKET")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("CREDENTIALS_DIRECTORY");
     command
 }
 

@@ -36,6 +36,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start() -> Self {
+        Self::start_in(&[])
+    }
+
+    /// Starts it with variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, &str)]) -> Self {
         let runtime = Runtime::new().unwrap();
         let (line, server) = runtime.block_on(async {
             let line = Line::new(9600, 10, 1, Instant::now())
@@ -52,7 +57,7 @@ impl Site {
             configuration(&folder, &line, &server),
         )
         .unwrap();
-        let (daemon, log) = start_daemon(&folder);
+        let (daemon, log) = start_daemon(&folder, environment);
         Self {
             folder,
             line,
@@ -65,7 +70,7 @@ impl Site {
 
     /// Starts the daemon again, after it was stopped or killed.
     pub(crate) fn start_again(&mut self) {
-        (self.daemon, self.log) = start_daemon(&self.folder);
+        (self.daemon, self.log) = start_daemon(&self.folder, &[]);
     }
 
     /// Kills the daemon.
@@ -179,8 +184,9 @@ impl Drop for Site {
     }
 }
 
-fn start_daemon(folder: &TempDir) -> (Child, BufReader<ChildStderr>) {
+fn start_daemon(folder: &TempDir, environment: &[(&str, &str)]) -> (Child, BufReader<ChildStderr>) {
     let mut daemon = program(&["run", "--config", path_of(&folder.path().join("gateway.toml"))])
+        .envs(environment.iter().copied())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

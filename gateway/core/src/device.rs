@@ -1,6 +1,7 @@
 //! One device: its frames become values with time and quality, and it is known which of them are news.
 
 mod derivations;
+mod frames;
 mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use crate::derive::derive;
 use crate::field::{Frame, Link, PointId, Reachability};
 use crate::output::Event;
 use crate::point::PointState;
-use crate::profile::{Decoded, PointClass, Profile, Sample};
+use crate::profile::{PointClass, Profile};
 use crate::reading::Quality;
 use crate::state::Owner;
 use crate::tree::{Held, Key, Tree};
@@ -58,6 +59,8 @@ pub(crate) struct Traffic {
     pub(crate) last_frame: Option<Instant>,
     /// How many frames.
     pub(crate) frames: u64,
+    /// How many of them were kept by somebody who does not know since when it is so.
+    pub(crate) retained: u64,
     /// How many of them its profile knows nothing of.
     pub(crate) refused: u64,
     /// How many values that cannot be.
@@ -71,6 +74,8 @@ pub(crate) struct News {
     pub(crate) values: Vec<NewValue>,
     /// Object instances whose quality is another than before.
     pub(crate) requalified: BTreeSet<(ObjectId, InstanceId)>,
+    /// Resources that were filled with what nobody knows the age of: to be seen, and owed to nobody.
+    pub(crate) filled: BTreeSet<Key>,
     /// What a person should know.
     pub(crate) events: Vec<Event>,
 }
@@ -104,7 +109,7 @@ pub(crate) fn canonical(table: &ObjectTable, path: Path) -> Option<(Key, &Resour
 impl News {
     /// Says whether there is nothing to tell a server.
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.requalified.is_empty()
+        self.values.is_empty() && self.requalified.is_empty() && self.filled.is_empty()
     }
 }
 
@@ -161,24 +166,6 @@ impl Device {
         point.map_or(PointClass::Measurement, |point| point.class)
     }
 
-    /// Takes a frame from the device.
-    pub(crate) fn handle_frame(&mut self, frame: &Frame, at: Now) -> News {
-        self.traffic.frames += 1;
-        self.traffic.last_frame = Some(at.instant);
-        let mut news = News::default();
-        match self.profile.decode(frame) {
-            Ok(meaning) => self.apply(meaning.samples, at, &mut news),
-            Err(error) => {
-                self.traffic.refused += 1;
-                news.events.push(Event::FrameRefused {
-                    device: Arc::clone(&self.id),
-                    reason: error.to_string(),
-                });
-            }
-        }
-        news
-    }
-
     /// Takes what was read back after a command; where that does not show the value `written`, it is held as it was
     /// commanded, because the read-back has confirmed it.
     pub(crate) fn apply_read_back(
@@ -190,7 +177,7 @@ impl Device {
         let mut news = News::default();
         // A profile need not understand what it reads back: the adapter has already compared it.
         if let Some(Ok(meaning)) = frame.map(|frame| self.profile.decode(frame)) {
-            self.apply(meaning.samples, at, &mut news);
+            self.apply(meaning.samples, Quality::Good, at, &mut news);
         }
         let is_seen = |key| {
             self.tree
@@ -210,7 +197,7 @@ impl Device {
         let mut news = News::default();
         let before = self.qualities([key].into_iter());
         let changed = self.tree.get(key).is_none_or(|held| held.value != value);
-        self.hold(key, value.clone(), quality, at);
+        self.hold(key, value.clone(), quality, at.wall, at);
         if changed {
             news.values.push(NewValue {
                 key,
@@ -225,7 +212,7 @@ impl Device {
 
     /// Takes something that happened, which whoever is owed readings is to be told at once.
     pub(crate) fn apply_event(&mut self, key: Key, value: Value, at: Now) -> News {
-        self.hold(key, value.clone(), Quality::Good, at);
+        self.hold(key, value.clone(), Quality::Good, at.wall, at);
         let (time, class) = (at.wall, PointClass::Alarm);
         let mut news = News::default();
         news.values.push(NewValue {
@@ -272,70 +259,8 @@ impl Device {
         self.stale_due
     }
 
-    fn apply(&mut self, samples: Vec<Sample>, at: Now, news: &mut News) {
-        let keys: BTreeSet<Key> = samples
-            .iter()
-            .filter_map(|sample| Some(self.points.get(usize::from(sample.point.0))?.key))
-            .collect();
-        let before = self.qualities(self.derived_from(&keys).into_iter());
-        let mut touched = BTreeSet::new();
-        for Sample {
-            point: id, decoded, ..
-        } in samples
-        {
-            let key = match decoded {
-                Decoded::Value(value) => self.apply_value(id, value, at, news),
-                Decoded::Fault(reason) => self.apply_fault(id, reason, news),
-                Decoded::Absent => None,
-            };
-            touched.extend(key);
-        }
-        self.requalify(touched, &before, at, news);
-    }
-
-    fn apply_value(&mut self, id: PointId, value: Value, at: Now, news: &mut News) -> Option<Key> {
-        let point = self.points.get_mut(usize::from(id.0))?;
-        if let Some(reason) = misfit(&value, point.value_type) {
-            return self.apply_fault(id, reason, news);
-        }
-        point.faulty = false;
-        let (key, class) = (point.key, point.class);
-        self.stale_due = earlier(self.stale_due, point.stale_at(at.instant));
-        if point.is_news(&value, at.instant) {
-            let (value, time) = (value.clone(), at.wall);
-            news.values.push(NewValue {
-                key,
-                value,
-                time,
-                class,
-            });
-        }
-        self.hold(key, value, Quality::Good, at);
-        Some(key)
-    }
-
-    fn apply_fault(&mut self, id: PointId, reason: String, news: &mut News) -> Option<Key> {
-        let point = self.points.get_mut(usize::from(id.0))?;
-        self.traffic.faults += 1;
-        if !std::mem::replace(&mut point.faulty, true) {
-            let name = self
-                .profile
-                .points()
-                .get(usize::from(id.0))
-                .map(|p| Arc::clone(&p.name));
-            news.events.push(Event::PointFault {
-                device: Arc::clone(&self.id),
-                point: name.unwrap_or_default(),
-                reason,
-            });
-        }
-        self.tree
-            .set_quality(point.key, Quality::Fault)
-            .then_some(point.key)
-    }
-
-    fn hold(&mut self, key: Key, value: Value, quality: Quality, at: Now) {
-        let (time, received) = (at.wall, Some(at.instant));
+    fn hold(&mut self, key: Key, value: Value, quality: Quality, time: Option<Timestamp>, at: Now) {
+        let received = Some(at.instant);
         self.tree.put(
             key,
             Held {
@@ -418,6 +343,7 @@ impl Device {
                 class,
             });
         }
+        let is_kept = received.is_none();
         self.tree.put(
             key,
             Held {
@@ -425,7 +351,7 @@ impl Device {
                 time,
                 received,
                 quality,
-                is_kept: false,
+                is_kept,
             },
         );
         touched.insert(key);

@@ -140,6 +140,11 @@ impl Endpoint {
         self.client.set_owes_notifications(!sends);
     }
 
+    /// Says whether a notification that does not arrive is owed to nobody.
+    pub(crate) const fn owes_no_notifications(&self) -> bool {
+        self.sends
+    }
+
     /// Brings the listing up to date; returns what an instance has measured before it was listed, which is owed now.
     pub(crate) fn relist(&mut self, device: &Device, shown: &Shown, clock: &Clock, now: Now) -> Vec<New> {
         if self.knows(device) {

@@ -34,7 +34,7 @@ use crate::Now;
 use crate::command::Commands;
 use crate::device::{Device, News};
 use crate::endpoint::{Account, Endpoint};
-use crate::field::{Delivery, DownlinkId, Link, Reachability, Uplink};
+use crate::field::{Delivery, DownlinkId, Freshness, Link, Reachability, Uplink};
 use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
@@ -76,13 +76,9 @@ pub struct Gateway {
 impl Gateway {
     /// Takes a frame from a device.
     pub fn handle_uplink(&mut self, uplink: Uplink) {
-        let Some(&device) = self.links.get(&uplink.link) else {
-            return self.event(Event::FrameOfStranger { link: uplink.link });
-        };
-        let now = uplink.received;
-        self.hear(device, now);
-        let news = self.devices[device].handle_frame(&uplink.frame, now);
-        self.spread(device, news, now);
+        self.debts.memory.begin_frame(uplink.receipt, &uplink.link);
+        self.take_frame(uplink);
+        self.debts.memory.end_frame();
     }
 
     /// Takes whether a device answers.
@@ -140,12 +136,35 @@ impl Gateway {
 
     /// Returns the next thing to do or to know; in the order in which it came about.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let settled = || self.debts.memory.poll_settled().map(Output::Settled);
+        self.outputs.pop_front().or_else(settled)
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    fn take_frame(&mut self, uplink: Uplink) {
+        let Some(&device) = self.links.get(&uplink.link) else {
+            return self.event(Event::FrameOfStranger { link: uplink.link });
+        };
+        let now = uplink.received;
+        let read = self.devices[device].read_frame(&uplink);
+        let is_online = read.as_ref().ok().and_then(|meaning| meaning.is_online);
+        // What was kept for whoever asks, and what is said in the place of a device, was not sent by it just now.
+        if is_online.unwrap_or(uplink.freshness == Freshness::Fresh) {
+            self.hear(device, now);
+        }
+        let news = match read {
+            Ok(meaning) => self.devices[device].handle_samples(meaning.samples, &uplink),
+            Err(error) => self.devices[device].handle_unread(&error),
+        };
+        self.spread(device, news, now);
+        if is_online == Some(false) {
+            let reason = "its broker says that it is offline".to_owned();
+            self.handle_reachability(&uplink.link, Reachability::Unreachable(reason), now);
+        }
     }
 
     /// A device that sends is reachable, whatever its link last said.

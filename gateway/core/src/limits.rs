@@ -18,6 +18,15 @@ pub const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 /// Readings in one commit: a quarter of the memory, so that one that is under way leaves room for what comes.
 pub const MAX_READINGS_PER_COMMIT: usize = MAX_QUEUED_READINGS / 4;
 
+/// Frames whose senders wait for an acknowledgement: each has a reading in memory at least, or it would have got it.
+pub const MAX_OPEN_RECEIPTS: usize = MAX_QUEUED_READINGS;
+
+/// How long before an acknowledgement is wanted the commit begins that it waits for: what a slow card takes.
+pub const SETTLE_MARGIN: Duration = Duration::from_millis(150);
+
+/// The least time between two commits, where an acknowledgement is wanted sooner than the next one would be.
+pub const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Bytes after which a commit takes no more readings, as they are estimated: what a slow card writes in a tenth of a
 /// second, and a quarter of a segment of the log.
 pub const MAX_COMMIT_BYTES: usize = 256 * 1024;
@@ -41,6 +50,14 @@ pub const LOAD_RETRY: Duration = Duration::from_secs(5);
 
 /// How far the wall clock may be from where it was expected before the buffer is told of it, in milliseconds.
 pub const CLOCK_JUMP_MS: u64 = 1_000;
+
+/// The earliest time that a device's own clock is believed, in milliseconds since 1970: 2010. What says less was never
+/// set.
+pub const EARLIEST_MEASURED_MS: i64 = 1_262_304_000_000;
+
+/// How far a device's own clock may be ahead of the gateway's, in milliseconds: an hour is a clock that does not know of
+/// summer time, more is one that is wrong.
+pub const MAX_DEVICE_CLOCK_LEAD_MS: i64 = 3_600_000;
 
 /// Readings that an endpoint holds of those for whose object instance it waits: beyond that it loads no others to send
 /// meanwhile.

@@ -113,6 +113,8 @@ pub struct DeviceStatus {
     pub last_frame_age_ms: Option<u64>,
     /// How many frames it sent.
     pub frames: u64,
+    /// How many of them were kept for whoever asks (retained MQTT messages).
+    pub frames_retained: u64,
     /// How many of them said nothing that its profile knows.
     pub frames_refused: u64,
     /// How many values it gave that cannot be.

@@ -50,7 +50,7 @@ pub(crate) struct Held {
     pub(crate) received: Option<Instant>,
     /// How far it can be trusted.
     pub(crate) quality: Quality,
-    /// Whether it is from before a restart.
+    /// Whether it is from before a restart, or was kept by somebody else: nobody has measured it in this run.
     pub(crate) is_kept: bool,
 }
 

@@ -224,6 +224,7 @@ fn device_json(device: &DeviceStatus) -> Json {
         "unreachable_because": device.unreachable_because,
         "last_frame_age_ms": device.last_frame_age_ms,
         "frames": device.frames,
+        "frames_retained": device.frames_retained,
         "frames_refused": device.frames_refused,
         "faults": device.faults,
         "instances": instances,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::field::Uplink;
 use crate::profile::{Derivation, Rule};
 use crate::testing::{self, Meter, words};
 
@@ -30,6 +31,16 @@ fn held(device: &Device, path: &str) -> Option<(Value, Quality)> {
     Some((held.value.clone(), held.quality))
 }
 
+fn take(device: &mut Device, frame: Frame, at: Now) -> News {
+    let link = Link::Modbus {
+        bus: "rs485".into(),
+        unit: 1,
+    };
+    let uplink = Uplink::new(link, frame, at);
+    let meaning = device.read_frame(&uplink).unwrap();
+    device.handle_samples(meaning.samples, &uplink)
+}
+
 #[test]
 fn a_derivation_may_build_on_one_that_stands_after_it() {
     let mut device = device(vec![
@@ -37,7 +48,7 @@ fn a_derivation_may_build_on_one_that_stands_after_it() {
         derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"]),
     ])
     .unwrap();
-    let news = device.handle_frame(&words(2, &[340]), testing::start());
+    let news = take(&mut device, words(2, &[340]), testing::start());
     assert_eq!(
         held(&device, "/3421/0/23"),
         Some((Value::Float(68.0), Quality::Derived))
@@ -52,7 +63,7 @@ fn derivations_in_a_circle_come_to_an_end() {
         derivation("/3421/0/23", Rule::Same, &["/3421/0/22"]),
     ])
     .unwrap();
-    device.handle_frame(&words(2, &[340]), testing::start());
+    take(&mut device, words(2, &[340]), testing::start());
     assert_eq!(
         held(&device, "/3421/0/22"),
         None,
@@ -63,8 +74,8 @@ fn derivations_in_a_circle_come_to_an_end() {
 #[test]
 fn what_is_derived_from_a_fault_is_no_better() {
     let mut device = device(vec![derivation("/3421/0/22", Rule::Positive, &["/3421/0/16"])]).unwrap();
-    device.handle_frame(&words(2, &[340]), testing::start());
-    device.handle_frame(&words(2, &[testing::IMPOSSIBLE]), testing::start());
+    take(&mut device, words(2, &[340]), testing::start());
+    take(&mut device, words(2, &[testing::IMPOSSIBLE]), testing::start());
     assert_eq!(
         held(&device, "/3421/0/22"),
         Some((Value::Float(34.0), Quality::Fault))
@@ -89,7 +100,7 @@ fn what_is_derived_is_told_with_its_source_unless_it_was_told_so_before() {
     ] {
         let mut at = testing::start();
         at.instant += std::time::Duration::from_secs(secs);
-        let news = device.handle_frame(&words(0, &[word]), at);
+        let news = take(&mut device, words(0, &[word]), at);
         let told: Vec<_> = news
             .values
             .iter()

@@ -215,6 +215,7 @@ impl Gateway {
 
     fn commit(&mut self, now: Now) {
         self.hurry_hopeless(now);
+        self.debts.memory.hurry_receipts(now.instant);
         let max_bytes = self.debts.commits.max_bytes();
         let held = self.debts.memory.take_due(max_bytes);
         let stored = held.iter().map(|held| (held.reading.seq, held.owed)).collect();

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::outbox::New;
 use crate::output::{DropReason, EndpointId, Event, Output};
 use crate::timer::Timer;
+use crate::tree;
 use crate::view::View;
 
 impl Gateway {
@@ -170,7 +171,11 @@ impl Gateway {
 
     /// Tells an endpoint what is new of its device.
     pub(super) fn tell(&mut self, index: usize, news: &News, now: Now) {
-        let paths = changed_paths(news);
+        let mut paths = changed_paths(news);
+        // A notification that is owed when it does not arrive would make a reading of what was only filled in.
+        if self.endpoints[index].owes_no_notifications() {
+            paths.extend(news.filled.iter().copied().map(tree::path));
+        }
         if !paths.is_empty() {
             self.with_client(index, now, |client, view| {
                 client.handle_changed(&paths, view, now.instant)

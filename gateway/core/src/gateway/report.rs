@@ -136,6 +136,7 @@ impl Gateway {
             unreachable_because,
             last_frame_age_ms: device.traffic.last_frame.map(|at| age_ms(at, now.instant)),
             frames: device.traffic.frames,
+            frames_retained: device.traffic.retained,
             frames_refused: device.traffic.refused,
             faults: device.traffic.faults,
             instances,

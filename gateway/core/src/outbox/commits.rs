@@ -1,7 +1,8 @@
 //! When something is made durable: one commit at a time, none without need.
 //!
 //! A commit is wanted when a reading is due, or when the disk is to be told that one is paid. It is made a pause after
-//! that and after the last one, so that what a poll brings goes in one; neither alarms nor many bytes wait for it.
+//! that and after the last one, so that what a poll brings goes in one; neither alarms nor many bytes wait for it. A
+//! frame that is to be acknowledged in time brings it forward.
 //! After a failure everything does.
 
 use std::time::{Duration, Instant};
@@ -98,12 +99,24 @@ impl Commits {
                 .filter(|_| self.needs_anchor)
                 .map(|_| now.instant),
         ];
-        let wanted = wanted.into_iter().flatten().min()?;
-        let rested = self.last.and_then(|last| last.checked_add(pause));
-        match rested {
-            Some(rested) if self.has_failed || !is_urgent => Some(wanted.max(rested)),
-            Some(_) | None => Some(wanted),
-        }
+        let rests = |wanted: Instant, pause: Duration| {
+            let rested = self.last.and_then(|last| last.checked_add(pause));
+            rested.map_or(wanted, |rested| wanted.max(rested))
+        };
+        let wanted = wanted.into_iter().flatten().min().map(|wanted| {
+            if self.has_failed || !is_urgent {
+                rests(wanted, pause)
+            } else {
+                wanted
+            }
+        });
+        let settling = if self.has_failed {
+            pause
+        } else {
+            limits::SETTLE_PAUSE.min(pause)
+        };
+        let settles = memory.commit_by().map(|by| rests(by, settling));
+        [wanted, settles].into_iter().flatten().min()
     }
 
     /// Returns how many bytes the next commit takes: little, as long as nobody knows whether the disk works again.

@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use lwm2m_client::{Path, Value};
 
 use super::reading::Reading;
+use super::receipts::{Receipts, Turn};
 use super::servers::Servers;
 use crate::buffer::Moment;
+use crate::field::{Link, Receipt, ReceiptId};
 use crate::limits;
 use crate::profile::PointClass;
 
@@ -50,6 +52,8 @@ pub(crate) struct Held {
     since: Instant,
     in_flight: Servers,
     stage: Stage,
+    /// Of which frame with a receipt it comes.
+    turn: Option<Turn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub(crate) struct Memory {
     due_bytes: usize,
     /// Since when something is.
     due_since: Option<Instant>,
+    receipts: Receipts,
 }
 
 impl Memory {
@@ -101,6 +106,33 @@ impl Memory {
         self.held.get(&seq)
     }
 
+    /// Notes that the readings that follow come of a frame, until [`end_frame`](Self::end_frame).
+    pub(crate) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link) {
+        self.receipts.begin_frame(receipt, link);
+    }
+
+    /// Notes that no more readings come of the frame.
+    pub(crate) fn end_frame(&mut self) {
+        self.receipts.end_frame();
+    }
+
+    /// Takes the next receipt of a frame of which nothing can be lost any more.
+    pub(crate) fn poll_settled(&mut self) -> Option<ReceiptId> {
+        self.receipts.poll_settled()
+    }
+
+    /// Returns when to begin a commit for the sake of a receipt that is wanted soon.
+    pub(crate) fn commit_by(&self) -> Option<Instant> {
+        self.receipts.commit_by()
+    }
+
+    /// Lets those wait no longer whose receipts are wanted before there can be another commit.
+    pub(crate) fn hurry_receipts(&mut self, now: Instant) {
+        for seq in self.receipts.pressing(now) {
+            self.hurry(seq, now);
+        }
+    }
+
     /// Takes a reading; returns its number.
     pub(crate) fn push(&mut self, new: New, owed: Servers, now: Instant) -> u64 {
         let seq = self.next_seq;
@@ -123,6 +155,7 @@ impl Memory {
             since: now,
             in_flight: Servers::default(),
             stage: Stage::Resting,
+            turn: self.receipts.push(seq),
         };
         self.held.insert(seq, held);
         seq
@@ -230,6 +263,9 @@ impl Memory {
             };
             if let Some(held) = self.held.get_mut(&seq) {
                 held.stage = Stage::BeingStored;
+                if let Some(turn) = held.turn {
+                    self.receipts.begin_storing(turn, seq);
+                }
                 self.spare.remove(&(Reverse(class), seq));
                 self.due_bytes -= held.reading.size();
                 bytes += held.reading.size();
@@ -258,6 +294,9 @@ impl Memory {
     fn make_due(&mut self, seq: u64, now: Instant) {
         if let Some(held) = self.held.get_mut(&seq) {
             held.stage = Stage::Due;
+            if let Some(turn) = held.turn {
+                self.receipts.rest(turn, seq);
+            }
             self.due.insert((held.class, seq));
             self.due_bytes += held.reading.size();
             self.due_since.get_or_insert(now);
@@ -273,6 +312,9 @@ impl Memory {
         if self.due.remove(&(held.class, seq)) {
             self.due_bytes -= size;
             self.due_since.take_if(|_| self.due.is_empty());
+        }
+        if let Some(turn) = held.turn {
+            self.receipts.leave(turn, seq);
         }
         Some(held)
     }

@@ -15,6 +15,7 @@
 //! | `late` | what the next late notification carries |
 //! | `settlements`, `ranges` | what the disk is to be told that is paid |
 //! | `commits` | when something is made durable |
+//! | `receipts` | the frames of which their senders want to know that they are safe |
 //! | `loads` | who may load out of the buffer, and how much at once |
 //! | `reading`, `servers` | a reading and its time; a set of servers |
 //!
@@ -31,6 +32,7 @@ mod loads;
 mod memory;
 mod ranges;
 mod reading;
+mod receipts;
 mod servers;
 mod settlements;
 #[cfg(test)]

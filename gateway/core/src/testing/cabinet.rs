@@ -219,6 +219,17 @@ impl TestCabinet {
         self.settle();
     }
 
+    /// Lets a frame of any device come in.
+    pub(crate) fn hear(&mut self, uplink: Uplink) {
+        self.gateway.handle_uplink(uplink);
+        self.settle();
+    }
+
+    /// Takes the receipts that may be given.
+    pub(crate) fn receipts(&mut self) -> Vec<u64> {
+        self.settled.drain(..).map(|receipt| receipt.0).collect()
+    }
+
     /// Lets a unit answer or not.
     pub(crate) fn reachability(&mut self, unit: u8, reachability: crate::field::Reachability) {
         self.gateway

@@ -1,0 +1,148 @@
+//! Frames that their senders repeat until they are told that nothing of them can be lost any more.
+//!
+//! A receipt is open as long as one of the frame's readings is in memory: it leaves that when every server has it, when
+//! it is durable, or when there is no room for it. So there are never more open receipts than readings in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::field::{Link, Receipt, ReceiptId};
+use crate::limits;
+
+/// The turn of a frame among all that have a receipt.
+pub(super) type Turn = u64;
+
+/// All receipts that are open, and those that may be given.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    open: BTreeMap<Turn, Open>,
+    /// Those that are to be given by a time and have readings of which nothing is on its way to the disk.
+    hurried: BTreeSet<(Instant, Turn)>,
+    /// The frame that is being taken.
+    present: Option<Turn>,
+    next: Turn,
+    /// Those that may be given, in the order of their frames.
+    settled: BTreeMap<Turn, ReceiptId>,
+}
+
+/// A receipt that may not be given yet.
+#[derive(Debug)]
+struct Open {
+    receipt: Receipt,
+    link: Link,
+    /// How many of its readings are in memory.
+    unpaid: usize,
+    /// Those of them that are not on their way to the disk.
+    resting: BTreeSet<u64>,
+}
+
+impl Receipts {
+    /// Notes that what follows comes of this frame.
+    pub(super) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link) {
+        self.present = receipt.map(|receipt| {
+            let turn = self.next;
+            self.next += 1;
+            let open = Open {
+                receipt,
+                link: link.clone(),
+                unpaid: 0,
+                resting: BTreeSet::new(),
+            };
+            self.open.insert(turn, open);
+            turn
+        });
+    }
+
+    /// Notes that nothing more comes of the frame.
+    pub(super) fn end_frame(&mut self) {
+        if let Some(turn) = self.present.take() {
+            self.close_if_done(turn);
+        }
+    }
+
+    /// Notes a new reading; returns the turn of the frame that it comes of.
+    pub(super) fn push(&mut self, seq: u64) -> Option<Turn> {
+        let turn = self.present?;
+        self.open.get_mut(&turn)?.unpaid += 1;
+        self.rest(turn, seq);
+        Some(turn)
+    }
+
+    /// Notes that a reading is not on its way to the disk any more.
+    pub(super) fn rest(&mut self, turn: Turn, seq: u64) {
+        if let Some(open) = self.open.get_mut(&turn) {
+            open.resting.insert(seq);
+            self.hurried
+                .extend(open.receipt.settle_by.map(|settle_by| (settle_by, turn)));
+        }
+    }
+
+    /// Notes that a reading is on its way to the disk.
+    pub(super) fn begin_storing(&mut self, turn: Turn, seq: u64) {
+        if let Some(open) = self.open.get_mut(&turn) {
+            open.resting.remove(&seq);
+            if let Some(settle_by) = open.receipt.settle_by.filter(|_| open.resting.is_empty()) {
+                self.hurried.remove(&(settle_by, turn));
+            }
+        }
+    }
+
+    /// Notes that a reading has left the memory.
+    pub(super) fn leave(&mut self, turn: Turn, seq: u64) {
+        self.begin_storing(turn, seq);
+        if let Some(open) = self.open.get_mut(&turn) {
+            open.unpaid -= 1;
+        }
+        self.close_if_done(turn);
+    }
+
+    /// Returns when to begin the commit that makes the most hurried of them durable in time.
+    pub(super) fn commit_by(&self) -> Option<Instant> {
+        self.hurried.first().map(|(settle_by, _)| begin_by(*settle_by))
+    }
+
+    /// Returns the readings that a commit at this time is to take because the next one would be too late for them, and
+    /// those before them on the same connection: it is acknowledged in order.
+    pub(super) fn pressing(&self, now: Instant) -> BTreeSet<u64> {
+        let next = now + limits::SETTLE_PAUSE;
+        let pressing = self
+            .hurried
+            .iter()
+            .take_while(|(settle_by, _)| begin_by(*settle_by) < next);
+        let mut seqs = BTreeSet::new();
+        for (_, turn) in pressing {
+            let Some(last) = self.open.get(turn) else { continue };
+            let before = self.open.range(..=turn).map(|(_, open)| open);
+            let same = before.filter(|open| shares_connection(&open.link, &last.link));
+            seqs.extend(same.flat_map(|open| &open.resting));
+        }
+        seqs
+    }
+
+    /// Takes the next receipt that may be given.
+    pub(super) fn poll_settled(&mut self) -> Option<ReceiptId> {
+        self.settled.pop_first().map(|(_, id)| id)
+    }
+
+    fn close_if_done(&mut self, turn: Turn) {
+        if self.present == Some(turn) || self.open.get(&turn).is_none_or(|open| open.unpaid > 0) {
+            return;
+        }
+        if let Some(open) = self.open.remove(&turn) {
+            self.settled.insert(turn, open.receipt.id);
+        }
+    }
+}
+
+/// Returns when to begin a commit that is to be done by then.
+fn begin_by(settle_by: Instant) -> Instant {
+    settle_by.checked_sub(limits::SETTLE_MARGIN).unwrap_or(settle_by)
+}
+
+/// Says whether the frames of two links are acknowledged one after the other.
+fn shares_connection(one: &Link, other: &Link) -> bool {
+    match (one, other) {
+        (Link::Mqtt { broker: one, .. }, Link::Mqtt { broker: other, .. }) => one == other,
+        (Link::Modbus { .. } | Link::LoRaWan { .. } | Link::Mqtt { .. }, _) => one == other,
+    }
+}

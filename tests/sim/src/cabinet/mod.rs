@@ -21,6 +21,7 @@ pub use store::StorePlan;
 pub use trace::Trace;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,17 +56,15 @@ pub struct Cabinet {
     script: Script,
     line: Line,
     network: Network,
-    server: LwM2mServer,
+    /// At least one.
+    servers: Vec<Server>,
     starts: u32,
     planned: Option<(Moment, Down)>,
     downs: Vec<(Duration, Down)>,
-    /// The message that the server was given last.
-    carrier: Option<Carrier>,
     message_ids: MessageIds,
     ledger: Ledger,
     trace: Trace,
     events: Vec<(Duration, ucifi_core::Event)>,
-    server_events: Vec<(Duration, ServerEvent)>,
     finished: BTreeMap<RequestId, Result<Answer, RequestFailure>>,
 }
 
@@ -73,6 +72,18 @@ pub struct Cabinet {
 struct Process {
     gateway: Gateway,
     bus: modbus::Client,
+    /// Where the server of each endpoint is.
+    routes: Vec<SocketAddr>,
+}
+
+/// A server and what happened to it.
+struct Server {
+    name: Arc<str>,
+    address: SocketAddr,
+    engine: LwM2mServer,
+    /// The message that it was given last.
+    carrier: Option<Carrier>,
+    events: Vec<(Duration, ServerEvent)>,
 }
 
 /// A value that arrived at the server.
@@ -189,14 +200,19 @@ impl Cabinet {
         &mut self.network
     }
 
-    /// Returns the server, to look at it.
-    pub const fn server(&self) -> &LwM2mServer {
-        &self.server
+    /// Returns the first server, to look at it.
+    pub fn server(&self) -> &LwM2mServer {
+        &self.servers[0].engine
     }
 
-    /// Returns the server, to change how it behaves.
-    pub const fn server_mut(&mut self) -> &mut LwM2mServer {
-        &mut self.server
+    /// Returns the first server, to change how it behaves.
+    pub fn server_mut(&mut self) -> &mut LwM2mServer {
+        &mut self.servers[0].engine
+    }
+
+    /// Returns all servers, the first one first, to change how they behave.
+    pub fn servers_mut(&mut self) -> impl Iterator<Item = &mut LwM2mServer> {
+        self.servers.iter_mut().map(|server| &mut server.engine)
     }
 
     /// Returns what the gateway told so far.
@@ -204,9 +220,15 @@ impl Cabinet {
         &self.events
     }
 
-    /// Returns what the server told so far.
+    /// Returns what the first server told so far.
     pub fn server_events(&self) -> &[(Duration, ServerEvent)] {
-        &self.server_events
+        &self.servers[0].events
+    }
+
+    /// Returns what all servers told so far, each with its name.
+    pub fn all_server_events(&self) -> impl Iterator<Item = (&Arc<str>, &(Duration, ServerEvent))> {
+        let each = self.servers.iter();
+        each.flat_map(|server| server.events.iter().map(move |event| (&server.name, event)))
     }
 
     /// Returns the summary of everything that went out so far.
@@ -214,9 +236,9 @@ impl Cabinet {
         &self.trace
     }
 
-    /// Returns the values that arrived at the server from an endpoint, in whichever way, in their order.
+    /// Returns the values that arrived at the first server from an endpoint, in whichever way, in their order.
     pub fn arrivals(&self, endpoint: &str) -> Vec<Arrival> {
-        let of_endpoint = self.server_events.iter().filter_map(|(at, event)| {
+        let of_endpoint = self.server_events().iter().filter_map(|(at, event)| {
             let (origin, values) = event.received()?;
             (event.endpoint() == Some(endpoint)).then_some((*at, origin, values))
         });
@@ -273,7 +295,8 @@ impl Cabinet {
 
     /// Lets the server ask a client; [`Self::outcome`] tells what comes of it.
     pub fn request(&mut self, endpoint: &str, request: ServerRequest) -> RequestId {
-        let id = self.server.request(endpoint, request, self.clock.now().instant);
+        let now = self.clock.now().instant;
+        let id = self.server_mut().request(endpoint, request, now);
         self.settle();
         id
     }

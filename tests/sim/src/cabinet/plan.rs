@@ -16,7 +16,7 @@ use ucifi_profiles::{Catalogue, CompiledProfile};
 use super::message_ids::MessageIds;
 use super::scripted::{self, Script, ScriptedProfile};
 use super::store::{Store, StorePlan};
-use super::{Cabinet, Trace};
+use super::{Cabinet, Server, Trace};
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::modbus_unit::Unit;
@@ -26,6 +26,12 @@ use crate::server::{LwM2mServer, Transmission};
 
 /// Where the server is.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 5683);
+
+/// Where a second server is.
+pub(super) const SECOND_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 5683);
+
+/// The names of the servers, in their order.
+const SERVER_NAMES: [&str; 2] = ["city", "utility"];
 
 /// What the server's wall clock says when a run starts: 2026-07-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_unix_ms(1_782_864_000_000);
@@ -51,6 +57,8 @@ pub struct Plan {
     pub seed: u64,
     /// The model of the server's account.
     pub model: Model,
+    /// The model of a second server, where there is one.
+    pub second_model: Option<Model>,
     /// How the network treats datagrams.
     pub conditions: Conditions,
     /// The speed of the line, at 8N1.
@@ -77,6 +85,7 @@ impl Plan {
         Self {
             seed,
             model: Model::Y2026,
+            second_model: None,
             conditions: Conditions::good(),
             baud: 9600,
             lifetime_secs: 300,
@@ -133,11 +142,19 @@ impl Plan {
         if let Some(wall) = self.wall {
             clock.set_wall(wall);
         }
-        let server = LwM2mServer::new(
-            Arc::clone(table),
-            Transmission::default(),
-            self.seed.wrapping_add(1),
-        );
+        let servers = self.servers().map(|(name, address, _)| Server {
+            name,
+            address,
+            engine: LwM2mServer::new(
+                Arc::clone(table),
+                Transmission::default(),
+                self.seed
+                    .wrapping_add(1 + u64::from(address == SECOND_SERVER) * 7),
+            ),
+            carrier: None,
+            events: Vec::new(),
+        });
+        let servers: Vec<Server> = servers.collect();
         let start = clock.origin();
         let line = Line::new(self.baud, 10, self.seed.wrapping_add(2), start);
         let units = self.devices.iter().map(|(_, _, unit)| unit.clone());
@@ -150,16 +167,14 @@ impl Plan {
             script: Script::new(&self.scripted, self.seed.wrapping_add(5), start),
             line: units.fold(line, Line::with_unit),
             network: Network::new(self.conditions.clone(), self.seed.wrapping_add(3), start),
-            server,
+            ledger: Ledger::new(servers.iter().map(|server| server.name.clone()).collect()),
+            servers,
             starts: 0,
             planned: None,
             downs: Vec::new(),
-            carrier: None,
             message_ids: MessageIds::default(),
-            ledger: Ledger::new(),
             trace: Trace::new(),
             events: Vec::new(),
-            server_events: Vec::new(),
             finished: BTreeMap::new(),
             clock,
             plan: self,
@@ -221,19 +236,26 @@ impl Plan {
         Config {
             name: NAME.into(),
             cabinet: CabinetConfig::default(),
-            accounts: vec![self.account()],
+            accounts: self.servers().map(|server| self.account(server)).collect(),
             devices: devices.chain(scripted).collect(),
             answer_within_ms: 4_000,
             buffer: self.buffer,
         }
     }
 
-    fn account(&self) -> AccountConfig {
+    /// Returns name, address and model of each server.
+    fn servers(&self) -> impl Iterator<Item = (Arc<str>, SocketAddr, Model)> {
+        let models = [Some(self.model), self.second_model];
+        let named = SERVER_NAMES.into_iter().zip([SERVER, SECOND_SERVER]).zip(models);
+        named.filter_map(|((name, address), model)| Some((name.into(), address, model?)))
+    }
+
+    fn account(&self, (name, address, model): (Arc<str>, SocketAddr, Model)) -> AccountConfig {
         AccountConfig {
-            name: "city".into(),
-            server_uri: format!("coap://{SERVER}").into(),
-            short_server_id: 1,
-            model: self.model,
+            short_server_id: if address == SERVER { 1 } else { 2 },
+            name,
+            server_uri: format!("coap://{address}").into(),
+            model,
             topology: Topology::EndpointPerDevice,
             lifetime_secs: self.lifetime_secs,
             version: EnablerVersion::V1_1,
@@ -288,4 +310,12 @@ pub(super) fn address_of(endpoint: EndpointId) -> SocketAddr {
 pub(super) fn endpoint_at(address: SocketAddr) -> Option<EndpointId> {
     let number = address.port().checked_sub(FIRST_PORT)?;
     (address.ip() == GATEWAY).then(|| EndpointId(u32::from(number)))
+}
+
+/// Returns the address in the URI of a simulated server.
+pub(super) fn address_in(uri: &str) -> SocketAddr {
+    let address = uri
+        .strip_prefix("coap://")
+        .and_then(|address| address.parse().ok());
+    address.expect("servers are named by their addresses")
 }

@@ -6,7 +6,7 @@ use ucifi_core::Gateway;
 use ucifi_core::buffer::Contents;
 use ucifi_core::state::{Kept, Saved};
 
-use super::{Cabinet, Process};
+use super::{Cabinet, Process, plan};
 use crate::disk::{Faults, PowerCut};
 
 /// From the reading to the commit the gateway may wait this much longer than it says: its timers go by milliseconds.
@@ -145,7 +145,15 @@ impl Cabinet {
         let gateway = gateway.map_err(|error| error.to_string())?;
         let mut bus = self.plan.bus_client(self.starts, now.instant);
         bus.handle_connected(now.instant);
-        self.process = Some(Process { gateway, bus });
+        let endpoints = gateway.endpoints();
+        let routes = endpoints
+            .iter()
+            .map(|endpoint| plan::address_in(&endpoint.server_uri));
+        self.process = Some(Process {
+            routes: routes.collect(),
+            gateway,
+            bus,
+        });
         self.settle();
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The loop: what is due is done, and what the parts want is carried out.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use lwm2m_client::Timestamp;
@@ -7,15 +8,21 @@ use ucifi_adapters::modbus;
 use ucifi_core::{EndpointId, Link, Now, Output, Uplink};
 
 use super::message_ids::Header;
-use super::plan::{self, SERVER, START};
+use super::plan::{self, START};
 use super::store::{Answer, Wanted};
-use super::{Cabinet, Process, scripted};
+use super::{Cabinet, Process, Server, scripted};
 use crate::ledger::{Carrier, Given, MessageName};
 use crate::network::Datagram;
 use crate::server::{Event as ServerEvent, Origin};
 
 /// How often the parts may want to be called at one moment before the run is given up as one that stands still.
 const MAX_ROUNDS_AT_ONCE: u32 = 10_000;
+
+impl Process {
+    fn route(&self, endpoint: EndpointId) -> Option<SocketAddr> {
+        self.routes.get(usize::try_from(endpoint.0).ok()?).copied()
+    }
+}
 
 impl Cabinet {
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -38,7 +45,13 @@ impl Cabinet {
             ("script", self.script.poll_timeout()),
             ("line", self.line.poll_timeout()),
             ("network", self.network.poll_timeout()),
-            ("server", self.server.poll_timeout()),
+            (
+                "server",
+                self.servers
+                    .iter()
+                    .filter_map(|server| server.engine.poll_timeout())
+                    .min(),
+            ),
         ]
     }
 
@@ -75,9 +88,10 @@ impl Cabinet {
 
     fn take_datagrams(&mut self, now: Now) {
         while let Some(Datagram { from, to, bytes }) = self.network.poll_datagram(now.instant) {
-            if to == SERVER {
-                self.carrier = self.carrier_of(from, &bytes);
-                self.server.handle_datagram(from, &bytes, self.server_now());
+            if let Some(place) = self.servers.iter().position(|server| server.address == to) {
+                let (carrier, now) = (self.carrier_of(from, &bytes), self.server_now());
+                self.servers[place].carrier = carrier;
+                self.servers[place].engine.handle_datagram(from, &bytes, now);
             } else if let Some(endpoint) = plan::endpoint_at(to) {
                 self.deliver(endpoint, &bytes, now);
             }
@@ -96,7 +110,7 @@ impl Cabinet {
         process.gateway.handle_datagram(endpoint, bytes, now);
     }
 
-    fn carrier_of(&self, from: std::net::SocketAddr, bytes: &[u8]) -> Option<Carrier> {
+    fn carrier_of(&self, from: SocketAddr, bytes: &[u8]) -> Option<Carrier> {
         let Header { id, .. } = Header::of(bytes)?;
         let (sent, start) = self.message_ids.sent_at(from, id)?;
         let endpoint = plan::endpoint_at(from)?;
@@ -157,7 +171,7 @@ impl Cabinet {
     }
 
     fn wake(&mut self, now: Now) {
-        if let Some(Process { gateway, bus }) = &mut self.process {
+        if let Some(Process { gateway, bus, .. }) = &mut self.process {
             if bus.poll_timeout().is_some_and(|due| due <= now.instant) {
                 bus.handle_timeout(now.instant);
             }
@@ -165,8 +179,11 @@ impl Cabinet {
                 gateway.handle_timeout(now);
             }
         }
-        if self.server.poll_timeout().is_some_and(|due| due <= now.instant) {
-            self.server.handle_timeout(self.server_now());
+        let server_now = self.server_now();
+        for Server { engine, .. } in &mut self.servers {
+            if engine.poll_timeout().is_some_and(|due| due <= now.instant) {
+                engine.handle_timeout(server_now);
+            }
         }
     }
 
@@ -187,7 +204,9 @@ impl Cabinet {
                 }
             }
             busy |= self.settle_bus(now);
-            busy |= self.settle_server(now);
+            for place in 0..self.servers.len() {
+                busy |= self.settle_server(place, now);
+            }
             if !busy {
                 return;
             }
@@ -212,32 +231,34 @@ impl Cabinet {
         busy
     }
 
-    fn settle_server(&mut self, now: Now) -> bool {
+    fn settle_server(&mut self, place: usize, now: Now) -> bool {
         let mut busy = false;
-        while let Some((to, bytes)) = self.server.poll_transmit() {
+        let from = self.servers[place].address;
+        while let Some((to, bytes)) = self.servers[place].engine.poll_transmit() {
             busy = true;
             self.trace.note(self.clock.elapsed(), "server", &bytes);
-            let from = SERVER;
             self.network
                 .handle_datagram(Datagram { from, to, bytes }, now.instant);
         }
-        while let Some(event) = self.server.poll_event() {
+        while let Some(event) = self.servers[place].engine.poll_event() {
             busy = true;
-            self.note_server_event(event);
+            self.note_server_event(place, event);
         }
         busy
     }
 
-    fn note_server_event(&mut self, event: ServerEvent) {
+    fn note_server_event(&mut self, place: usize, event: ServerEvent) {
+        // Only the first server asks anything.
         if let ServerEvent::Finished { id, outcome, .. } = &event {
             self.finished.insert(*id, outcome.clone());
         }
+        let server = &mut self.servers[place];
         if let (Some((Origin::Send, values)), Some(endpoint), Some(carrier)) =
-            (event.received(), event.endpoint(), self.carrier)
+            (event.received(), event.endpoint(), server.carrier)
         {
-            self.ledger.arrive(endpoint, values, carrier);
+            self.ledger.arrive(&server.name, endpoint, values, carrier);
         }
-        self.server_events.push((self.clock.elapsed(), event));
+        server.events.push((self.clock.elapsed(), event));
     }
 
     fn carry_out(&mut self, output: Output, now: Now) {
@@ -247,12 +268,12 @@ impl Cabinet {
                 self.trace.note(elapsed, "gateway", &datagram);
                 let from = plan::address_of(endpoint);
                 self.message_ids.note(from, &datagram, self.starts, elapsed);
-                let datagram = Datagram {
-                    from,
-                    to: SERVER,
-                    bytes: datagram,
-                };
-                self.network.handle_datagram(datagram, now.instant);
+                let to = self.process.as_ref().and_then(|process| process.route(endpoint));
+                if let Some(to) = to {
+                    let bytes = datagram;
+                    self.network
+                        .handle_datagram(Datagram { from, to, bytes }, now.instant);
+                }
             }
             Output::Downlink(downlink) => {
                 if let Some(process) = &mut self.process {
@@ -289,7 +310,7 @@ impl Cabinet {
     }
 
     fn report(&mut self, event: modbus::Event, now: Now) {
-        let Some(Process { gateway, bus }) = &mut self.process else {
+        let Some(Process { gateway, bus, .. }) = &mut self.process else {
             return;
         };
         match event {

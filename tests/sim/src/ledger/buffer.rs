@@ -1,11 +1,15 @@
 //! What the buffer on disk must hold, told by what was asked of it and what it answered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ucifi_core::buffer::{Commit, Contents, Debt, Gap, Loaded, Moment, Owing, Record, Settled};
 
 /// What is owed to whom, by the numbers of the records.
 type Owed = BTreeMap<Debt, BTreeMap<u64, Record>>;
+
+/// A reading, and the server that it is owed to.
+pub(super) type OwedTo = (Arc<str>, Record);
 
 /// A buffer as it ought to be.
 #[derive(Debug, Default)]
@@ -35,8 +39,8 @@ struct Told {
 /// What a commit changed.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
-    pub(super) stored: Vec<Record>,
-    pub(super) settled: Vec<Record>,
+    pub(super) stored: Vec<OwedTo>,
+    pub(super) settled: Vec<OwedTo>,
 }
 
 /// What a start found to have changed.
@@ -45,9 +49,9 @@ pub(super) struct Opened {
     /// What the commits in doubt did that are durable.
     pub(super) changed: Changed,
     /// What had to go, as the start was told.
-    pub(super) gone: Vec<Record>,
+    pub(super) gone: Vec<OwedTo>,
     /// What had to go as was told before, and is there after all.
-    pub(super) back: Vec<Record>,
+    pub(super) back: Vec<OwedTo>,
 }
 
 /// Commits of which nobody knows whether they are durable.
@@ -111,8 +115,8 @@ impl ExpectedBuffer {
                 };
                 let owed = self.owed.entry(debt).or_default();
                 owed.extend(batch.records.iter().map(|record| (record.seq, record.clone())));
+                changed.stored.extend(owed_to(account, &batch.records));
             }
-            changed.stored.extend_from_slice(&batch.records);
         }
         self.next_seq = self.next_seq.max(commit.next_seq);
     }
@@ -122,9 +126,8 @@ impl ExpectedBuffer {
             let owed = self.owed.entry(settled.debt.clone()).or_default();
             for seqs in &settled.seqs {
                 let gone: Vec<u64> = owed.range(seqs.clone()).map(|(seq, _)| *seq).collect();
-                changed
-                    .settled
-                    .extend(gone.iter().filter_map(|seq| owed.remove(seq)));
+                let gone: Vec<Record> = gone.iter().filter_map(|seq| owed.remove(seq)).collect();
+                changed.settled.extend(owed_to(&settled.debt.account, &gone));
             }
         }
     }
@@ -139,7 +142,7 @@ impl ExpectedBuffer {
         gap: &Gap,
         commit: Option<&Commit>,
         doubt: &Doubt,
-    ) -> Result<Vec<Record>, String> {
+    ) -> Result<Vec<OwedTo>, String> {
         let commits = doubt.failed.iter().chain(commit);
         let settled: Vec<&Settled> = commits
             .flat_map(|commit| &commit.settled)
@@ -155,7 +158,7 @@ impl ExpectedBuffer {
             gone: gone.clone(),
             failed: doubt.failed.len(),
         });
-        Ok(gone)
+        Ok(owed_to(&gap.debt.account, &gone).collect())
     }
 
     fn remove(&mut self, gap: &Gap, is_settled: impl Fn(u64) -> bool) -> Result<Vec<Record>, String> {
@@ -247,13 +250,14 @@ impl ExpectedBuffer {
             }
             let owed = self.owed.entry(told.gap.debt.clone()).or_default();
             owed.extend(told.gone.iter().map(|record| (record.seq, record.clone())));
-            opened.back.extend_from_slice(&told.gone);
+            opened.back.extend(owed_to(&told.gap.debt.account, &told.gone));
         }
         for commit in case.commits() {
             self.settle(commit, &mut opened.changed);
         }
         for gap in gaps.iter().filter(|gap| !known.contains(gap)) {
-            opened.gone.extend(self.remove(gap, |_| false)?);
+            let gone = self.remove(gap, |_| false)?;
+            opened.gone.extend(owed_to(&gap.debt.account, &gone));
         }
         for commit in case.commits() {
             self.store(commit, &mut opened.changed);
@@ -280,6 +284,10 @@ impl ExpectedBuffer {
         });
         owing.collect()
     }
+}
+
+fn owed_to<'r>(account: &'r Arc<str>, records: &'r [Record]) -> impl Iterator<Item = OwedTo> + 'r {
+    records.iter().map(|record| (Arc::clone(account), record.clone()))
 }
 
 fn found(debts: &[Owing]) -> BTreeMap<&Debt, (u64, u64)> {

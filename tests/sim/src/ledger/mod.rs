@@ -1,7 +1,7 @@
 //! What became of every reading: given by a device, made durable, arrived at the server, or lost, and why.
 //!
 //! The ledger is told everything that happens in a simulated cabinet and judges it: [`Ledger::faults`] lists what must
-//! not be. It knows a reading by its value, which no other reading has.
+//! not be. It knows a reading by its value, which no other reading has, and follows it to each server.
 //!
 //! - A reading that was durable arrives, or a gap tells of it.
 //! - One that was not may be lost by a power cut, if it was young enough.
@@ -21,7 +21,7 @@ use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_core::EndpointId;
 use ucifi_core::buffer::{Commit, Contents, Gap, Record, Reply, Request};
 
-use buffer::{Changed, Doubt, ExpectedBuffer, Opened};
+use buffer::{Changed, Doubt, ExpectedBuffer, Opened, OwedTo};
 
 use crate::limits;
 use crate::server::ReceivedValue;
@@ -32,7 +32,7 @@ const UNDER_WAY: Duration = Duration::from_secs(100);
 /// Times go through seconds with a fraction.
 const ROUNDING_MS: i64 = 1;
 
-/// What became of the readings.
+/// What became of the readings, each counted once for every server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Readings that devices gave while the gateway was on.
@@ -68,7 +68,10 @@ pub(crate) struct Carrier {
     pub(crate) sent: Duration,
 }
 
-/// Where a value came from.
+/// A reading, and the server that it is for.
+type Name = (u64, Arc<str>);
+
+/// Where a value came from, and how far it got.
 #[derive(Debug)]
 struct Reading {
     device: Arc<str>,
@@ -88,7 +91,9 @@ struct Reading {
 /// What is known of all readings.
 #[derive(Debug)]
 pub struct Ledger {
-    readings: BTreeMap<u64, Reading>,
+    /// The names of the servers.
+    servers: Vec<Arc<str>>,
+    readings: BTreeMap<Name, Reading>,
     /// When the gateway was told that a message had arrived.
     acknowledged: BTreeMap<MessageName, Duration>,
     buffer: ExpectedBuffer,
@@ -102,8 +107,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(servers: Vec<Arc<str>>) -> Self {
         Self {
+            servers,
             readings: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             buffer: ExpectedBuffer::default(),
@@ -141,7 +147,8 @@ impl Ledger {
 
     /// Returns what the gateway's clock said when a value was given.
     pub fn time_of(&self, value: &Value) -> Option<Timestamp> {
-        self.readings.get(&number(value)?)?.wall
+        let first = self.servers.first()?;
+        self.readings.get(&(number(value)?, Arc::clone(first)))?.wall
     }
 
     /// Checks that everything that was given has arrived, or is known to be lost; says how many are neither.
@@ -152,7 +159,7 @@ impl Ledger {
             .readings
             .iter()
             .filter(|(_, reading)| open(reading))
-            .map(|(number, reading)| format!("{number} has not arrived: {reading:?}"))
+            .map(|((number, server), reading)| format!("{number} has not arrived at {server}: {reading:?}"))
             .collect();
         let count = missing.len();
         missing.into_iter().for_each(|fault| self.fault(fault));
@@ -167,7 +174,7 @@ impl Ledger {
 
     /// Takes a reading that the gateway was given.
     pub(crate) fn give(&mut self, number: u64, device: &Arc<str>, path: Path, given: Given) {
-        let reading = Reading {
+        let reading = || Reading {
             device: Arc::clone(device),
             path,
             given: given.at,
@@ -179,7 +186,9 @@ impl Ledger {
             lost_at: None,
             arrivals: Vec::new(),
         };
-        self.readings.insert(number, reading);
+        for server in &self.servers {
+            self.readings.insert((number, Arc::clone(server)), reading());
+        }
     }
 
     /// Takes what came of a request to the buffer, before the gateway is told.
@@ -232,11 +241,11 @@ impl Ledger {
         let doubtful = self.doubt.unanswered.iter().chain(&self.doubt.failed);
         let unanswered: Vec<u64> = doubtful
             .flat_map(|commit| &commit.batches)
-            .flat_map(|batch| batch.records.iter().filter_map(number_of))
+            .flat_map(|batch| batch.records.iter().filter_map(number_in))
             .collect();
         let well_since = self.well_since;
         let mut old = Vec::new();
-        for (number, reading) in &mut self.readings {
+        for ((number, server), reading) in &mut self.readings {
             let is_lost = reading.arrivals.is_empty() && !reading.was_stored && !reading.is_gone;
             if !is_lost || reading.lost_at.is_some() {
                 continue;
@@ -245,7 +254,7 @@ impl Ledger {
             let since = well_since.map(|well| reading.given.max(well));
             if since.is_some_and(|since| at > since + young) && !unanswered.contains(number) {
                 old.push(format!(
-                    "{number} was in memory only when the gateway went down at {at:?}: {reading:?}"
+                    "{number} for {server} was in memory only when the gateway went down at {at:?}: {reading:?}"
                 ));
             }
         }
@@ -257,8 +266,8 @@ impl Ledger {
         let doubt = std::mem::take(&mut self.doubt);
         match self.buffer.open(contents, &doubt) {
             Ok(Opened { changed, gone, back }) => {
-                for number in changed.stored.iter().filter_map(number_of) {
-                    if let Some(reading) = self.readings.get_mut(&number) {
+                for name in changed.stored.iter().filter_map(name_of) {
+                    if let Some(reading) = self.readings.get_mut(&name) {
                         reading.lost_at = None;
                     }
                 }
@@ -275,18 +284,25 @@ impl Ledger {
         self.acknowledged.entry(message).or_insert(at);
     }
 
-    /// Takes values that arrived by a Send.
-    pub(crate) fn arrive(&mut self, endpoint: &str, values: &[ReceivedValue], carrier: Carrier) {
+    /// Takes values that arrived at a server by a Send.
+    pub(crate) fn arrive(
+        &mut self,
+        server: &Arc<str>,
+        endpoint: &str,
+        values: &[ReceivedValue],
+        carrier: Carrier,
+    ) {
         for value in values.iter().filter(|value| is_scripted(value.path)) {
-            let number = number(&value.value);
-            let fault = match number.and_then(|number| self.readings.get(&number)) {
+            let name = number(&value.value).map(|number| (number, Arc::clone(server)));
+            let reading = name.as_ref().and_then(|name| self.readings.get(name));
+            let fault = match reading {
                 None => Some("was never given".to_owned()),
                 Some(reading) => self.judge(reading, endpoint, value, carrier),
             };
             if let Some(why) = fault {
                 self.fault(format!("{endpoint} {value:?} {why}, in {carrier:?}"));
             }
-            if let Some(reading) = number.and_then(|number| self.readings.get_mut(&number)) {
+            if let Some(reading) = name.and_then(|name| self.readings.get_mut(&name)) {
                 self.repeated += u64::from(!reading.arrivals.is_empty());
                 reading.arrivals.push(carrier);
             }
@@ -320,18 +336,18 @@ impl Ledger {
     }
 
     fn change(&mut self, changed: &Changed) {
-        for number in changed.stored.iter().filter_map(number_of) {
-            if let Some(reading) = self.readings.get_mut(&number) {
+        for name in changed.stored.iter().filter_map(name_of) {
+            if let Some(reading) = self.readings.get_mut(&name) {
                 reading.was_stored = true;
             }
         }
-        for number in changed.settled.iter().filter_map(number_of) {
+        for name in changed.settled.iter().filter_map(name_of) {
             let unpaid = self
                 .readings
-                .get(&number)
+                .get(&name)
                 .filter(|reading| reading.arrivals.is_empty());
             if let Some(reading) = unpaid {
-                self.fault(format!("{number} was settled and has not arrived: {reading:?}"));
+                self.fault(format!("{name:?} was settled and has not arrived: {reading:?}"));
             }
         }
     }
@@ -343,9 +359,9 @@ impl Ledger {
         }
     }
 
-    fn let_go(&mut self, gone: &[Record], is_gone: bool) {
-        for number in gone.iter().filter_map(number_of) {
-            if let Some(reading) = self.readings.get_mut(&number) {
+    fn let_go(&mut self, gone: &[OwedTo], is_gone: bool) {
+        for name in gone.iter().filter_map(name_of) {
+            if let Some(reading) = self.readings.get_mut(&name) {
                 reading.is_gone = is_gone;
             }
         }
@@ -378,7 +394,11 @@ impl Reading {
     }
 }
 
-fn number_of(record: &Record) -> Option<u64> {
+fn name_of((server, record): &OwedTo) -> Option<Name> {
+    Some((number_in(record)?, Arc::clone(server)))
+}
+
+fn number_in(record: &Record) -> Option<u64> {
     is_scripted(record.path).then(|| number(&record.value)).flatten()
 }
 

@@ -8,7 +8,7 @@ const PATH: Path = Path::resource(3300, 2, 5700);
 
 /// Books in which device `a` gave the numbers 1, 2 and 3, one a second.
 fn books() -> Ledger {
-    let mut ledger = Ledger::new();
+    let mut ledger = Ledger::new(vec!["city".into()]);
     for number in 1..=3 {
         let given = Given {
             at: SECOND * number,
@@ -31,7 +31,7 @@ fn arrive(ledger: &mut Ledger, number: u32, message: u16, sent: u64) {
         value: Value::Float(number.into()),
         time: Some(wall(number)),
     };
-    ledger.arrive("cab-17-a", &[value], carrier(message, sent));
+    ledger.arrive(&"city".into(), "cab-17-a", &[value], carrier(message, sent));
 }
 
 fn carrier(message: u16, sent: u64) -> Carrier {
@@ -155,7 +155,7 @@ fn what_is_invented_another_s_or_of_another_time_is_not() {
             value: Value::Float(number),
             time: Some(Timestamp::from_unix_ms(wall(1).unix_ms() + late_ms)),
         };
-        ledger.arrive(endpoint, &[value], carrier(1, 2));
+        ledger.arrive(&"city".into(), endpoint, &[value], carrier(1, 2));
         has_fault(&ledger, word);
     }
 }
@@ -337,7 +337,7 @@ fn the_buffer_gives_the_first_readings_that_are_owed() {
 
 #[test]
 fn no_more_faults_are_told_than_the_bound_allows() {
-    let mut ledger = Ledger::new();
+    let mut ledger = Ledger::new(vec!["city".into()]);
     (0..100).for_each(|number| arrive(&mut ledger, number, 1, 1));
     assert_eq!(ledger.faults().len(), limits::MAX_FAULTS);
 }

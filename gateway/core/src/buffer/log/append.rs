@@ -259,12 +259,13 @@ impl<D: Disk> Log<D> {
             let bytes = [before, frame].concat();
             segment.append(id, at, &bytes, end - payload..end, &self.names);
         }
+        // What is carried comes before what is emptied goes: a stream that has nothing else would lose its positions.
+        for parcel in content.new.iter().chain(&content.carried) {
+            self.index.add(parcel.head.stream, id, &parcel.block());
+        }
         for emptied in &content.emptied {
             self.forget_segment(*emptied);
             self.statistics.emptied_segments += 1;
-        }
-        for parcel in content.new.iter().chain(&content.carried) {
-            self.index.add(parcel.head.stream, id, &parcel.block());
         }
         self.written_seq = self.next_seq;
         self.dirty.clear();

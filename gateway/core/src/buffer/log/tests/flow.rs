@@ -161,6 +161,64 @@ fn what_a_stuck_server_keeps_is_copied_forward_and_the_rest_is_freed() {
 }
 
 #[test]
+fn what_was_paid_of_a_stream_stays_paid_when_all_the_rest_of_it_is_copied_forward() {
+    let mut bench = Bench::new(Options {
+        max_bytes: 1 << 20,
+        ..small()
+    });
+    let of = |account: &str, n: u64| debt(account, &format!("rare-{n}"), PointClass::Measurement);
+    let store = |bench: &mut Bench, n: u64, seqs: std::ops::RangeInclusive<u64>| {
+        let accounts = vec!["city".into(), "utility".into()];
+        let batches = vec![Batch {
+            accounts,
+            ..batch(&of("city", n), seqs)
+        }];
+        bench
+            .commit(Commit {
+                batches,
+                ..Commit::default()
+            })
+            .unwrap();
+    };
+    // Each stands in a segment of its own. One server has got some of it, the other nothing.
+    for n in 0..8 {
+        let first = n * 10_000;
+        store(&mut bench, n, first + 1..=first + 30);
+        bench.settle(&of("utility", n), first + 1..=first + 10).unwrap();
+        bench.settle(&of("utility", n), first + 15..=first + 20).unwrap();
+        for block in 1..40 {
+            let first = first + block * 50;
+            bench.store(&meter(), first..=first + 40).unwrap();
+        }
+    }
+    bench.settle(&meter(), 1..=100_000).unwrap();
+    for n in 0..20 {
+        bench.store(&meter(), 100_001 + n..=100_001 + n).unwrap();
+    }
+    assert!(
+        bench.statistics().emptied_segments > 2,
+        "{:?}",
+        bench.statistics()
+    );
+    bench.check_counts();
+    for n in 0..8 {
+        store(&mut bench, n, 200_000 + n..=200_000 + n);
+    }
+    bench.check_counts();
+    let mut bench = bench.reopen();
+    for n in 0..8 {
+        let first = n * 10_000;
+        let all = (first + 1..=first + 30).chain([200_000 + n]);
+        assert_eq!(bench.seqs(&of("city", n)), Vec::from_iter(all));
+        let open = (first + 11..=first + 14)
+            .chain(first + 21..=first + 30)
+            .chain([200_000 + n]);
+        assert_eq!(bench.seqs(&of("utility", n)), Vec::from_iter(open));
+    }
+    assert_eq!(bench.gaps, []);
+}
+
+#[test]
 fn a_commit_that_is_longer_than_a_segment_gets_a_longer_file() {
     let mut bench = Bench::new(Options {
         max_bytes: 1 << 20,

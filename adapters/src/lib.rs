@@ -4,3 +4,4 @@
 
 pub mod lorawan;
 pub mod modbus;
+pub mod mqtt;

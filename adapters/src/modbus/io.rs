@@ -351,7 +351,7 @@ impl From<Parity> for tokio_serial::Parity {
     clippy::disallowed_methods,
     reason = "engines are told the time, and here is where it comes from"
 )]
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     let since_1970 = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

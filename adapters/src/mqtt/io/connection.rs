@@ -1,0 +1,177 @@
+//! One connection: a task that polls rumqttc, and the way of requests to it.
+//!
+//! The task is never interrupted while it lives, since rumqttc loses what it was about to write when a poll is dropped.
+//! A panic in it ends the connection only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use ucifi_core::field::{DownlinkId, Qos, Refusal};
+
+use super::super::{Action, Message, limits};
+use super::{Options, Version, v3, v5};
+
+/// Requests that rumqttc may have before it: an acknowledgement of everything that can be under way, and some more.
+pub(super) const REQUESTS: usize = limits::RECEIPTS + 64;
+/// What the task may be ahead of the client.
+const AHEAD: usize = 64;
+
+pub(super) struct Connection {
+    requests: Requests,
+    received: mpsc::Receiver<FromConnection>,
+    /// Ends the task when the connection is dropped.
+    _task: JoinSet<()>,
+    /// Publishes that rumqttc has given no packet identifier yet, in the order in which it will.
+    unwritten: VecDeque<DownlinkId>,
+    /// Publishes that the broker has not acknowledged yet, by packet identifier.
+    unacknowledged: BTreeMap<u16, DownlinkId>,
+}
+
+/// What comes from the connection, in plain types.
+#[derive(Debug)]
+pub(super) enum FromConnection {
+    Connected {
+        is_session_present: bool,
+    },
+    Message(Message),
+    /// The answer to the one SUBSCRIBE that is open.
+    Subscribed(Vec<Result<(), String>>),
+    /// The next publish is written, under a packet identifier where it is to be acknowledged, else 0.
+    Written {
+        packet_id: u16,
+    },
+    Published {
+        packet_id: u16,
+        outcome: Result<(), Refusal>,
+    },
+    Lost(String),
+}
+
+enum Requests {
+    V3(rumqttc::AsyncClient),
+    V5(rumqttc::v5::AsyncClient),
+}
+
+impl Connection {
+    pub(super) fn open(options: &Options) -> Self {
+        let (sender, received) = mpsc::channel(AHEAD);
+        let mut task = JoinSet::new();
+        // It has something to tell at each keep-alive at least.
+        let patience = options.keep_alive() * 2;
+        let requests = match options.version {
+            Version::V3 => {
+                let (client, mut events) = rumqttc::AsyncClient::new(v3::options(options), REQUESTS);
+                task.spawn(
+                    async move { while forward(events.poll(), patience, v3::plain, &sender).await {} },
+                );
+                Requests::V3(client)
+            }
+            Version::V5 => {
+                let (client, mut events) = rumqttc::v5::AsyncClient::new(v5::options(options), REQUESTS);
+                task.spawn(
+                    async move { while forward(events.poll(), patience, v5::plain, &sender).await {} },
+                );
+                Requests::V5(client)
+            }
+        };
+        Self {
+            requests,
+            received,
+            _task: task,
+            unwritten: VecDeque::new(),
+            unacknowledged: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn receive(&mut self) -> FromConnection {
+        let received = self.received.recv().await;
+        received.unwrap_or_else(|| FromConnection::Lost("the connection ended unexpectedly".to_owned()))
+    }
+
+    /// Hands a request over to rumqttc.
+    pub(super) fn send(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Subscribe { filters } => self.requests.subscribe(filters),
+            Action::Acknowledge { packet_id, qos } => self.requests.acknowledge(packet_id, qos),
+            Action::Publish {
+                id,
+                topic,
+                payload,
+                qos,
+                retain,
+            } => {
+                self.unwritten.push_back(id);
+                self.requests.publish(topic, qos, retain, payload)
+            }
+            Action::Connect | Action::Disconnect { .. } => Ok(()),
+        }
+    }
+
+    /// Takes note that the next publish is written; returns it where that is all there is to know.
+    pub(super) fn written(&mut self, packet_id: u16) -> Option<DownlinkId> {
+        let id = self.unwritten.pop_front()?;
+        if packet_id == 0 {
+            return Some(id);
+        }
+        self.unacknowledged.insert(packet_id, id);
+        None
+    }
+
+    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Option<DownlinkId> {
+        self.unacknowledged.remove(&packet_id)
+    }
+}
+
+impl Requests {
+    fn subscribe(&self, filters: Vec<(String, Qos)>) -> Result<(), String> {
+        match self {
+            Self::V3(client) => told(client.try_subscribe_many(v3::filters(filters))),
+            Self::V5(client) => told(client.try_subscribe_many(v5::filters(filters))),
+        }
+    }
+
+    fn acknowledge(&self, packet_id: u16, qos: Qos) -> Result<(), String> {
+        match self {
+            Self::V3(client) => told(client.try_ack(&v3::received(packet_id, qos))),
+            Self::V5(client) => told(client.try_ack(&v5::received(packet_id, qos))),
+        }
+    }
+
+    fn publish(&self, topic: String, qos: Qos, retain: bool, payload: Vec<u8>) -> Result<(), String> {
+        match self {
+            Self::V3(client) => told(client.try_publish(topic, v3::qos(qos), retain, payload)),
+            Self::V5(client) => told(client.try_publish(topic, v5::qos(qos), retain, payload)),
+        }
+    }
+}
+
+fn told<E: Display>(result: Result<(), E>) -> Result<(), String> {
+    result.map_err(|error| format!("the connection takes no request: {error}"))
+}
+
+/// Tells what one poll brought; false when the connection is over.
+async fn forward<T, E: Display>(
+    poll: impl Future<Output = Result<T, E>>,
+    patience: Duration,
+    plain: fn(T) -> Option<FromConnection>,
+    sender: &mpsc::Sender<FromConnection>,
+) -> bool {
+    let (told, is_over) = match timeout(patience, poll).await {
+        Ok(Ok(event)) => (plain(event), false),
+        Ok(Err(error)) => (Some(FromConnection::Lost(error.to_string())), true),
+        Err(_) => {
+            let reason = "the connection takes and gives nothing".to_owned();
+            (Some(FromConnection::Lost(reason)), true)
+        }
+    };
+    let is_wanted = match told {
+        Some(told) => sender.send(told).await.is_ok(),
+        None => !sender.is_closed(),
+    };
+    is_wanted && !is_over
+}

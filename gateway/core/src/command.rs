@@ -1,17 +1,30 @@
 //! Commands on their way to a device: what each has to do, how far it is, and until when its sender waits.
 //!
+//! ```text
+//!  waiting ──► out ──────────────────────────► over
+//!               │ │ sent, and to be seen  ▲ ▲
+//!               │ └──────► watched ───────┘ │   shown by the device, or not in time
+//!               └────► queued ──────────────┘   (sent or watched, from the queue)
+//! ```
 //! The table knows neither profiles nor servers; `gateway` encodes before and answers after.
 
-use std::collections::BTreeMap;
+mod answers;
+mod open;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use lwm2m_client::client::{Failure, FailureCode, OperationId, Response};
+use lwm2m_client::client::OperationId;
 use lwm2m_client::{Path, Value};
 
 use crate::field::{Delivery, Downlink, DownlinkId, Frame, Link};
 use crate::limits;
 use crate::output::{CommandId, CommandOutcome, EndpointId};
+use crate::reading::Quality;
 use crate::tree::{self, Key};
+pub(crate) use answers::response;
+pub(crate) use open::{Command, Report};
+use open::{Stage, Step};
 
 /// Who waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,40 +49,46 @@ pub(crate) struct Write {
     pub(crate) value: Value,
     /// The frame.
     pub(crate) frame: Frame,
+    /// What the device shows when it has done it; none believes the field side.
+    pub(crate) watch: Option<Watch>,
 }
 
-/// A command that is not forgotten yet.
-#[derive(Debug)]
-pub(crate) struct Command {
-    /// Who waits.
-    pub(crate) origin: Origin,
-    /// The number of the device.
-    pub(crate) device: usize,
-    /// What is to be done, in order.
-    pub(crate) writes: Vec<Write>,
-    /// How many of them are done.
-    pub(crate) done: usize,
-    /// Whether its sender has been answered.
-    pub(crate) answered: bool,
-    link: Link,
-    /// Until when its sender waits; after the answer, until when it is remembered.
-    due: Instant,
+/// What a device shows when it has done a write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Watch {
+    /// The resource that shows it.
+    pub(crate) key: Key,
+    /// Its value then.
+    pub(crate) expect: Value,
+    /// How far a number may be off.
+    pub(crate) tolerance: f64,
+    /// How long that may take.
+    pub(crate) within: Duration,
 }
 
-/// What follows from a delivery.
+/// What follows from something that happened to a command.
 #[derive(Debug)]
-pub(crate) enum Progress {
-    /// The next value goes out.
-    Next(Downlink),
-    /// The command is over; it is out of the table.
-    Over(Command, CommandOutcome),
+pub(crate) struct Progress {
+    /// The command.
+    pub(crate) id: CommandId,
+    /// The value that goes out next.
+    pub(crate) next: Option<Downlink>,
+    /// What is to be told of it.
+    pub(crate) report: Option<Report>,
+    /// A value that can be read as it was commanded, and how far it can be trusted.
+    pub(crate) shown: Option<(Key, Value, Quality)>,
 }
 
 /// The commands that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     open: BTreeMap<CommandId, Command>,
-    downlinks: BTreeMap<DownlinkId, CommandId>,
+    /// Those that were answered before their end, and are waited for however long that takes.
+    lasting: BTreeSet<CommandId>,
+    /// Those whose devices are to show what was done, by the device.
+    watched: BTreeMap<usize, BTreeSet<CommandId>>,
+    /// To which command a downlink belongs, and to which of its writes.
+    downlinks: BTreeMap<DownlinkId, (CommandId, usize)>,
     next_command: u64,
     /// The first number that is not reserved on disk.
     reserved: u64,
@@ -106,14 +125,12 @@ impl Commands {
         CommandId(self.next_command)
     }
 
-    /// Says whether one more command for this device would be too many.
+    /// Says whether one more command for this device would be too many. Those that were answered do not count.
     pub(crate) fn is_full(&self, device: usize) -> bool {
-        let of_device = self
-            .open
-            .values()
-            .filter(|command| command.device == device)
-            .count();
-        self.open.len() >= limits::MAX_COMMANDS || of_device >= limits::MAX_COMMANDS_PER_DEVICE
+        let waiting = self.open.iter().filter(|(id, _)| !self.lasting.contains(id));
+        let of_device = waiting.filter(|(_, command)| command.device == device).count();
+        let all = self.open.len() - self.lasting.len();
+        all >= limits::MAX_COMMANDS || of_device >= limits::MAX_COMMANDS_PER_DEVICE
     }
 
     /// Opens a command and returns its first downlink; `writes` is not empty.
@@ -123,30 +140,39 @@ impl Commands {
         origin: Origin,
         (device, link): (usize, Link),
         writes: Vec<Write>,
-        due: Instant,
+        (now, patience): (Instant, Duration),
     ) -> Option<Downlink> {
+        if writes.iter().any(|write| write.watch.is_some()) {
+            self.watched.entry(device).or_default().insert(id);
+        }
+        let stage = Stage::Waiting;
+        let steps = writes.into_iter().map(|write| Step {
+            write,
+            stage: stage.clone(),
+        });
         let command = Command {
             origin,
             device,
-            writes,
-            done: 0,
-            answered: false,
+            steps: steps.collect(),
             link,
-            due,
+            answer_by: Some(now + patience),
+            patience,
+            forget_at: None,
         };
         self.open.insert(id, command);
         self.downlink(id)
     }
 
-    /// Returns when a command is due to be answered or forgotten.
+    /// Returns when something is due for a command.
     pub(crate) fn due(&self, id: CommandId) -> Option<Instant> {
-        self.open.get(&id).map(|command| command.due)
+        self.open.get(&id).and_then(Command::due)
     }
 
-    /// Returns the command that a downlink belongs to, with the value that it was to set.
-    pub(crate) fn of_downlink(&self, id: DownlinkId) -> Option<(&Command, &Write)> {
-        let command = self.open.get(self.downlinks.get(&id)?)?;
-        Some((command, command.writes.get(command.done)?))
+    /// Returns the device that a downlink was for, and the value that it was to set.
+    pub(crate) fn of_downlink(&self, id: DownlinkId) -> Option<(usize, &Write)> {
+        let (command, place) = self.downlinks.get(&id)?;
+        let command = self.open.get(command)?;
+        Some((command.device, &command.steps.get(*place)?.write))
     }
 
     /// Takes what became of a downlink.
@@ -154,136 +180,155 @@ impl Commands {
         &mut self,
         downlink: DownlinkId,
         delivery: &Delivery,
-    ) -> Option<(CommandId, Progress)> {
-        let id = self.downlinks.remove(&downlink)?;
-        let command = self.open.get_mut(&id)?;
-        let outcome = outcome(delivery);
-        if outcome.is_done() {
-            command.done += 1;
-            if command.done < command.writes.len() && !command.answered {
-                return self.downlink(id).map(|downlink| (id, Progress::Next(downlink)));
-            }
+        now: Instant,
+    ) -> Option<Progress> {
+        let (id, place) = *self.downlinks.get(&downlink)?;
+        if *delivery != Delivery::Queued {
+            self.downlinks.remove(&downlink);
         }
-        let command = self.open.remove(&id)?;
-        // Nobody waits for the rest of a command that was answered as failed: it is not sent.
-        let is_cut_short = outcome.is_done() && command.done < command.writes.len();
-        let outcome = if is_cut_short {
-            CommandOutcome::Expired
-        } else {
-            outcome
-        };
-        Some((id, Progress::Over(command, outcome)))
+        let command = self.open.get_mut(&id)?;
+        command.handle_delivery(place, delivery, now);
+        let shown = command.shown(place);
+        Some(self.proceed(id, shown))
     }
 
-    /// Takes the deadline of a command: the command where its sender is to be told that time is up, none where it is
-    /// only forgotten.
-    pub(crate) fn handle_timeout(&mut self, id: CommandId, now: Instant) -> Option<&Command> {
-        if self.open.get(&id)?.answered {
-            self.open.remove(&id);
-            self.downlinks.retain(|_, command| *command != id);
+    /// Takes the values that a frame of a device has brought: some may show that a write was done.
+    pub(crate) fn handle_values<'a>(
+        &mut self,
+        device: usize,
+        value: impl Fn(Key) -> Option<&'a Value>,
+    ) -> Vec<Progress> {
+        let watched = self.watched.get(&device).cloned().unwrap_or_default();
+        let mut progress = Vec::new();
+        for id in watched {
+            let Some(command) = self.open.get_mut(&id) else {
+                continue;
+            };
+            for place in 0..command.steps.len() {
+                let watch = command.steps[place].write.watch.as_ref();
+                let is_shown =
+                    watch.is_some_and(|watch| value(watch.key).is_some_and(|v| watch.is_met_by(v)));
+                if is_shown && command.handle_seen(place) {
+                    let shown = command.shown(place);
+                    progress.push((id, shown));
+                }
+            }
+        }
+        progress
+            .into_iter()
+            .map(|(id, shown)| self.proceed(id, shown))
+            .collect()
+    }
+
+    /// Takes that something is due for a command.
+    pub(crate) fn handle_timeout(&mut self, id: CommandId, now: Instant) -> Option<Progress> {
+        let command = self.open.get_mut(&id)?;
+        command.stop_watching(now);
+        if command.end().is_none() && command.answer_by.is_some_and(|by| by <= now) {
+            let report = Some(command.time_out(now));
+            return Some(Progress {
+                id,
+                next: None,
+                report,
+                shown: None,
+            });
+        }
+        if command.forget_at.take_if(|at| *at <= now).is_some() && command.is_unheard() {
+            self.forget(id);
             return None;
         }
-        let command = self.open.get_mut(&id)?;
-        command.answered = true;
-        command.due = now + limits::LATE_DELIVERY;
-        Some(command)
+        Some(self.proceed(id, None))
+    }
+
+    /// Does what follows from where a command is now.
+    fn proceed(&mut self, id: CommandId, shown: Option<(Key, Value, Quality)>) -> Progress {
+        let (mut next, mut report) = (None, None);
+        if let Some(command) = self.open.get_mut(&id) {
+            let is_out = command
+                .steps
+                .iter()
+                .any(|step| matches!(step.stage, Stage::Out { .. }));
+            if let Some(outcome) = command.end() {
+                report = Some(command.report(outcome));
+                self.forget(id);
+            } else if command.next().is_some() && command.is_answered() && !is_out {
+                // Nobody waits for the rest of a command that was answered as failed: it is not sent.
+                report = Some(command.report(CommandOutcome::Expired));
+                self.forget(id);
+            } else if command.next().is_some() && !is_out {
+                next = self.downlink(id);
+            } else if !command.is_unheard() {
+                if command.is_answered_early() {
+                    report = command.standing().map(|outcome| command.report(outcome));
+                    command.answer_by = None;
+                }
+                if command.is_answered() {
+                    command.forget_at = None;
+                    self.keep(id);
+                }
+            }
+        }
+        Progress {
+            id,
+            next,
+            report,
+            shown,
+        }
+    }
+
+    /// Goes on waiting for a command whose sender has its answer; no more of them than there is room for.
+    fn keep(&mut self, id: CommandId) {
+        self.lasting.insert(id);
+        if self.lasting.len() > limits::MAX_LASTING_COMMANDS
+            && let Some(oldest) = self.lasting.first().copied()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, id: CommandId) {
+        self.lasting.remove(&id);
+        let Some(command) = self.open.remove(&id) else {
+            return;
+        };
+        if let Some(watched) = self.watched.get_mut(&command.device) {
+            watched.remove(&id);
+            if watched.is_empty() {
+                self.watched.remove(&command.device);
+            }
+        }
+        self.downlinks.retain(|_, (command, _)| *command != id);
     }
 
     fn downlink(&mut self, id: CommandId) -> Option<Downlink> {
-        let command = self.open.get(&id)?;
-        let write = command.writes.get(command.done)?;
+        let command = self.open.get_mut(&id)?;
+        let place = command.next()?;
+        let step = command.steps.get_mut(place)?;
+        step.stage = Stage::Out { is_seen: false };
         self.next_downlink += 1;
         let downlink = Downlink {
             id: DownlinkId(self.next_downlink),
             link: command.link.clone(),
-            path: tree::path(write.key),
-            frame: write.frame.clone(),
+            path: tree::path(step.write.key),
+            frame: step.write.frame.clone(),
         };
-        self.downlinks.insert(downlink.id, id);
+        self.downlinks.insert(downlink.id, (id, place));
         Some(downlink)
     }
 }
 
-impl Command {
-    /// Returns what was to be set.
-    pub(crate) fn requested(&self) -> Vec<(Path, Value)> {
-        self.writes
-            .iter()
-            .map(|write| (tree::path(write.key), write.value.clone()))
-            .collect()
-    }
-
-    /// Says in words how far a command of several values got, nothing for one of one value.
-    pub(crate) fn reached(&self) -> String {
-        if self.writes.len() < 2 {
-            return String::new();
-        }
-        let paths = |writes: &[Write]| {
-            let paths: Vec<String> = writes
-                .iter()
-                .map(|write| tree::path(write.key).to_string())
-                .collect();
-            paths.join(", ")
-        };
-        let (done, rest) = self.writes.split_at(self.done.min(self.writes.len()));
-        match (done, rest) {
-            (_, []) => String::new(),
-            ([], rest) => format!("nothing done, not {}: ", paths(rest)),
-            (done, rest) => format!("done {}, not {}: ", paths(done), paths(rest)),
-        }
+impl Write {
+    /// Returns what it is to set.
+    fn requested(&self) -> (Path, Value) {
+        (tree::path(self.key), self.value.clone())
     }
 }
 
-/// Returns what became of a command whose last downlink ended so.
-fn outcome(delivery: &Delivery) -> CommandOutcome {
-    match delivery {
-        Delivery::Sent => CommandOutcome::Sent,
-        Delivery::Queued => CommandOutcome::Queued,
-        Delivery::Confirmed(_) => CommandOutcome::Confirmed,
-        Delivery::Refused(refusal) => {
-            CommandOutcome::Refused(format!("{} (code {})", refusal.text, refusal.code))
-        }
-        Delivery::Unconfirmed(why) => CommandOutcome::Unconfirmed(why.clone()),
-        Delivery::Unreachable { retry_after_secs } => CommandOutcome::Unreachable {
-            retry_after_secs: *retry_after_secs,
-        },
-        Delivery::Denied => {
-            CommandOutcome::NotAllowed("writes are denied on this link by the configuration".to_owned())
-        }
-        Delivery::Expired => CommandOutcome::Expired,
-        Delivery::Superseded => CommandOutcome::Superseded,
-    }
-}
-
-/// Returns the outcome of a command whose sender waited for `waited` in vain.
-pub(crate) fn timed_out(waited: Duration) -> CommandOutcome {
-    CommandOutcome::Unconfirmed(format!("no result within {} ms", waited.as_millis()))
-}
-
-/// Returns the answer to a server: `reached` says how far a command of several values got.
-pub(crate) fn response(outcome: &CommandOutcome, reached: &str) -> Response {
-    let failed = |code, retry_after_secs| {
-        Response::Failed(Failure {
-            code,
-            retry_after_secs,
-            diagnostic: format!("{reached}{outcome}"),
-        })
-    };
-    match outcome {
-        CommandOutcome::Confirmed | CommandOutcome::Sent | CommandOutcome::Queued => Response::Changed,
-        CommandOutcome::NotAllowed(_) => failed(FailureCode::MethodNotAllowed, None),
-        CommandOutcome::Unfit(_) => failed(FailureCode::BadRequest, None),
-        // Not 5.03, though it was not sent: that asks for the same once more, if only after the 60 s that a missing
-        // Max-Age means (RFC 7252, 5.10.5), and would undo the later write. Nor 5.04: no answer is outstanding.
-        CommandOutcome::Refused(_) | CommandOutcome::Superseded => {
-            failed(FailureCode::InternalServerError, None)
-        }
-        CommandOutcome::Unconfirmed(_) => failed(FailureCode::GatewayTimeout, None),
-        CommandOutcome::Unreachable { retry_after_secs } => {
-            failed(FailureCode::ServiceUnavailable, Some(*retry_after_secs))
-        }
-        CommandOutcome::Expired | CommandOutcome::Busy => {
-            failed(FailureCode::ServiceUnavailable, Some(limits::BUSY_RETRY_SECS))
+impl Watch {
+    fn is_met_by(&self, value: &Value) -> bool {
+        match (self.expect.as_f64(), value.as_f64()) {
+            (Some(expect), Some(value)) => (value - expect).abs() <= self.tolerance,
+            _ => self.expect == *value,
         }
     }
 }

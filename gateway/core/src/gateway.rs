@@ -161,6 +161,7 @@ impl Gateway {
             Err(error) => self.devices[device].handle_unread(&error),
         };
         self.spread(device, news, now);
+        self.see_commands_done(device, now);
         if is_online == Some(false) {
             let reason = "its broker says that it is offline".to_owned();
             self.handle_reachability(&uplink.link, Reachability::Unreachable(reason), now);

@@ -84,6 +84,13 @@ pub const MAX_COMMANDS: usize = 256;
 /// Commands that wait for one device: a bus that takes a second for each would keep a later one waiting too long.
 pub const MAX_COMMANDS_PER_DEVICE: usize = 16;
 
+/// Commands that were answered before their end is known, of all devices: one for each of a street of lamps that listen
+/// when they have sent. Of one that is forgotten the audit log knows that it was queued or sent.
+pub const MAX_LASTING_COMMANDS: usize = 1_024;
+
+/// The longest time that a device may take to show that it has done a command: one that sends twice a day.
+pub const MAX_WATCH: Duration = Duration::from_secs(24 * 3_600);
+
 /// Values in one Write: the longest object has 66 resources.
 pub const MAX_WRITES_PER_COMMAND: usize = 128;
 

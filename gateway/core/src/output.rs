@@ -119,8 +119,9 @@ pub enum Event {
     },
     /// A command is done, or is not going to be: the line of the audit log.
     ///
-    /// A command that was [`CommandOutcome::Unconfirmed`] because its sender waited long enough has a second one when
-    /// the device's answer comes after all.
+    /// A command whose sender was answered before its end was known has a second one when it is: one that was
+    /// [`CommandOutcome::Queued`], one that was [`CommandOutcome::Sent`] over the radio and is to be seen in what the
+    /// device says next, and one that was [`CommandOutcome::Unconfirmed`] because its sender waited long enough.
     CommandFinished(CommandRecord),
     /// Readings of the buffer on disk will never reach their server.
     Gap {
@@ -263,9 +264,9 @@ pub enum CommandOrigin {
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
-    /// The device was read back and has it.
+    /// The device was read back and has it, or has said so.
     Confirmed,
-    /// It was sent, and the device confirms nothing beyond its echo.
+    /// It was sent, and the device confirms nothing beyond its echo, or not yet.
     Sent,
     /// It is durably queued and goes out when the device listens next.
     Queued,

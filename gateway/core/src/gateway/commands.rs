@@ -1,6 +1,7 @@
 //! Commands from servers and from people: checked, encoded by the profile, sent, and answered honestly.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lwm2m_client::client::{Operation, OperationId, Response};
 use lwm2m_client::format::Entry;
@@ -8,13 +9,13 @@ use lwm2m_client::object::ResourceDefinition;
 use lwm2m_client::{Path, Value};
 
 use crate::Now;
-use crate::command::{self, Command, Origin, Progress, Write};
+use crate::command::{self, Origin, Progress, Report, Watch, Write};
 use crate::device::{News, canonical};
 use crate::field::{Delivery, DownlinkId};
 use crate::gateway::{Gateway, endpoints};
 use crate::limits;
 use crate::output::{CommandId, CommandOrigin, CommandOutcome, CommandRecord, Event, Output};
-use crate::profile::{EncodeError, Profile};
+use crate::profile::{EncodeError, Profile, Verify};
 use crate::reading::Quality;
 use crate::timer::Timer;
 use crate::tree::{self, Key};
@@ -115,34 +116,74 @@ impl Gateway {
 
     /// Takes what became of a downlink.
     pub(super) fn deliver(&mut self, downlink: DownlinkId, delivery: Delivery, now: Now) {
-        let Some((command, write)) = self.commands.of_downlink(downlink) else {
+        let Some((device, write)) = self.commands.of_downlink(downlink) else {
             return;
         };
-        let (device, key, value) = (command.device, write.key, write.value.clone());
-        let news = self.read_back(device, key, value, &delivery, now);
-        let progress = self.commands.handle_delivery(downlink, &delivery);
-        // The answer goes first: what follows from it is news like any other.
-        if let Some((id, progress)) = progress {
-            match progress {
-                Progress::Next(downlink) => self.outputs.push_back(Output::Downlink(downlink)),
-                Progress::Over(command, outcome) => self.finish(id, &command, outcome, now),
+        let written = (write.key, write.value.clone());
+        let Some(mut progress) = self.commands.handle_delivery(downlink, &delivery, now.instant) else {
+            return;
+        };
+        let news = match delivery {
+            Delivery::Confirmed(frame @ Some(_)) => {
+                progress.shown = None;
+                let written = self.is_readable(&written).then_some(written);
+                self.devices[device].apply_read_back(frame.as_ref(), written, now)
             }
-        }
+            Delivery::Sent
+            | Delivery::Confirmed(None)
+            | Delivery::Queued
+            | Delivery::Refused(_)
+            | Delivery::Unconfirmed(_)
+            | Delivery::Unreachable { .. }
+            | Delivery::Denied
+            | Delivery::Expired
+            | Delivery::Superseded => self.show(device, progress.shown.take(), now),
+        };
+        // The answer goes first: what follows from it is news like any other.
+        self.go_on(progress, now);
         self.spread(device, news, now);
+    }
+
+    /// Ends the commands that a frame of a device shows to be done.
+    pub(super) fn see_commands_done(&mut self, device: usize, now: Now) {
+        let tree = &self.devices[device].tree;
+        let brought = |key| {
+            let held = tree.get(key).filter(|held| held.received == Some(now.instant))?;
+            Some(&held.value)
+        };
+        for mut progress in self.commands.handle_values(device, brought) {
+            let news = self.show(device, progress.shown.take(), now);
+            self.go_on(progress, now);
+            self.spread(device, news, now);
+        }
     }
 
     /// Tells whoever waits for a command that time is up, or forgets it.
     pub(super) fn command_is_due(&mut self, id: CommandId, now: Now) {
-        let outcome = command::timed_out(self.answer_within);
-        let Some(command) = self.commands.handle_timeout(id, now.instant) else {
-            return;
-        };
-        let (origin, device, done) = (command.origin, command.device, command.done);
-        let requested = command.requested();
-        let response = command::response(&outcome, &command.reached());
-        self.timers.set(Timer::Command(id), self.commands.due(id));
-        self.audit(id, origin, device, requested, done, outcome);
-        self.answer(origin, response, now);
+        if let Some(progress) = self.commands.handle_timeout(id, now.instant) {
+            self.go_on(progress, now);
+        }
+    }
+
+    /// Sends and tells what follows from something that happened to a command.
+    fn go_on(&mut self, progress: Progress, now: Now) {
+        let due = self.commands.due(progress.id);
+        self.timers.set(Timer::Command(progress.id), due);
+        self.outputs.extend(progress.next.map(Output::Downlink));
+        if let Some(report) = progress.report {
+            let Report {
+                origin,
+                device,
+                writes,
+                done,
+                outcome,
+                response,
+            } = report;
+            self.audit(progress.id, origin, device, writes, done, outcome);
+            if let Some(response) = response {
+                self.answer(origin, response, now);
+            }
+        }
     }
 
     fn order(
@@ -209,9 +250,9 @@ impl Gateway {
         if self.commands.is_full(device) {
             return Err(CommandOutcome::Busy);
         }
-        let due = now.instant + self.answer_within;
-        let downlink = self.commands.open(id, origin, (device, link), writes, due);
-        self.timers.set(Timer::Command(id), Some(due));
+        let waits = (now.instant, self.answer_within);
+        let downlink = self.commands.open(id, origin, (device, link), writes, waits);
+        self.timers.set(Timer::Command(id), self.commands.due(id));
         self.outputs.extend(downlink.map(Output::Downlink));
         Ok(())
     }
@@ -233,6 +274,7 @@ impl Gateway {
                 key,
                 value: value.clone(),
                 frame: order.frame,
+                watch: order.verify.and_then(|verify| self.watch(verify)),
             }),
             Err(error @ EncodeError::NotMapped { .. }) => not_allowed(error.to_string()),
             Err(error @ EncodeError::Unfit { .. }) => Err(CommandOutcome::Unfit(error.to_string())),
@@ -251,36 +293,37 @@ impl Gateway {
         entries.into_iter().map(canonical_entry).collect()
     }
 
-    /// Makes what a command did readable.
-    fn read_back(&mut self, device: usize, key: Key, value: Value, delivery: &Delivery, now: Now) -> News {
-        let readable = canonical(&self.table, tree::path(key)).is_some_and(|(_, definition)| {
-            definition.operations.read && definition.value_type == Some(value.value_type())
-        });
-        let device = &mut self.devices[device];
-        match delivery {
-            Delivery::Confirmed(frame) => {
-                device.apply_read_back(frame.as_ref(), readable.then_some((key, value)), now)
-            }
-            // Believed, not seen: the next poll of the resource, where there is one, knows better.
-            Delivery::Sent if readable => device.apply_written(key, value, Quality::Derived, now),
-            Delivery::Sent
-            | Delivery::Queued
-            | Delivery::Refused(_)
-            | Delivery::Unconfirmed(_)
-            | Delivery::Unreachable { .. }
-            | Delivery::Denied
-            | Delivery::Expired
-            | Delivery::Superseded => News::default(),
-        }
+    /// Returns what is to be seen of a device that has done a command.
+    fn watch(&self, verify: Verify) -> Option<Watch> {
+        let (key, _) = canonical(&self.table, verify.path)?;
+        Some(Watch {
+            key,
+            expect: verify.expect,
+            tolerance: verify.tolerance,
+            within: Duration::from_millis(verify.within_ms).min(limits::MAX_WATCH),
+        })
     }
 
-    fn finish(&mut self, id: CommandId, command: &Command, outcome: CommandOutcome, now: Now) {
-        self.timers.set(Timer::Command(id), None);
-        let response = command::response(&outcome, &command.reached());
-        let (origin, device, done) = (command.origin, command.device, command.done);
-        self.audit(id, origin, device, command.requested(), done, outcome);
-        if !command.answered {
-            self.answer(command.origin, response, now);
+    fn is_readable(&self, (key, value): &(Key, Value)) -> bool {
+        canonical(&self.table, tree::path(*key)).is_some_and(|(_, definition)| {
+            definition.operations.read && definition.value_type == Some(value.value_type())
+        })
+    }
+
+    /// Makes what a command did readable. Where it is believed and not seen, the next value of the device knows better.
+    fn show(&mut self, device: usize, shown: Option<(Key, Value, Quality)>, now: Now) -> News {
+        let Some((key, value, quality)) = shown else {
+            return News::default();
+        };
+        let written = (key, value);
+        if !self.is_readable(&written) {
+            return News::default();
+        }
+        let device = &mut self.devices[device];
+        if quality == Quality::Good {
+            device.apply_read_back(None, Some(written), now)
+        } else {
+            device.apply_written(written.0, written.1, quality, now)
         }
     }
 

@@ -18,7 +18,7 @@ use lwm2m_client::object::ObjectTable;
 pub(crate) use buffer::TestBuffer;
 pub(crate) use cabinet::{TestCabinet, device, one_server};
 pub(crate) use disk::CrashDisk;
-pub(crate) use node::{Node, Way, broker, data, lamp, message, presence, radio};
+pub(crate) use node::{Node, VERIFY_MS, Way, broker, data, lamp, message, presence, radio};
 pub(crate) use profile::{ABSENT, IMPOSSIBLE, Meter, Relay, coils, confirmed, point, words};
 pub(crate) use server::Got;
 pub(crate) use state_store::{Saves, StateStore};

@@ -11,8 +11,11 @@ use crate::field::{
 };
 use crate::profile::{
     Deadband, DecodeError, Decoded, Derivation, EncodeError, Encoded, Identity, Meaning, Point, PointClass,
-    Profile, Sample,
+    Profile, Sample, Verify,
 };
+
+/// How long the lamp may take to say that it is as bright as it was told, in milliseconds.
+pub(crate) const VERIFY_MS: u64 = 10_000;
 
 /// The DevEUI of the only radio device.
 const DEV_EUI: DevEui = DevEui([0x70, 0xB3, 0xD5, 0x67, 0x70, 0xFF, 0x03, 0x1A]);
@@ -30,6 +33,7 @@ pub(crate) struct Node {
     points: Vec<Point>,
     constants: Vec<(Path, Value)>,
     way: Way,
+    verifies: bool,
 }
 
 /// One value of a frame: the point, the value, and when it was measured, in seconds since 1970.
@@ -112,7 +116,14 @@ impl Node {
             points: vec![slow(point("level", "/3416/0/3")), slow(temperature), slow(door)],
             constants: vec![constant("/3416/0/1", Value::Integer(0))],
             way,
+            verifies: false,
         }
+    }
+
+    /// Returns the same with commands that are confirmed by what it says next.
+    pub(crate) fn verifying(mut self) -> Self {
+        self.verifies = true;
+        self
     }
 
     fn samples(&self, payload: &[u8]) -> Result<Meaning, DecodeError> {
@@ -221,7 +232,16 @@ impl Profile for Node {
                 retain: false,
             }),
         };
-        Ok(Encoded::of(frame))
+        let verify = Verify {
+            path: Path::resource(3416, 0, 3),
+            expect: Value::Integer(level.into()),
+            tolerance: 1.0,
+            within_ms: VERIFY_MS,
+        };
+        Ok(Encoded {
+            frame,
+            verify: self.verifies.then_some(verify),
+        })
     }
 
     fn commands(&self, path: Path) -> bool {

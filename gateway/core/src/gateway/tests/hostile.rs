@@ -32,6 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Delivery::Unconfirmed("no answer".to_owned())),
         Just(Delivery::Unreachable { retry_after_secs: 5 }),
         Just(Delivery::Expired),
+        Just(Delivery::Queued),
+        Just(Delivery::Confirmed(None)),
         Just(Delivery::Superseded),
     ];
     prop_oneof![

@@ -5,6 +5,7 @@ mod buffer;
 mod commands;
 mod configuration;
 mod dated;
+mod downlinks;
 mod hostile;
 mod losses;
 mod notifications;

@@ -38,6 +38,9 @@ pub const PORT_DRAWS: usize = 16;
 /// Bytes of one configuration, profile or object file.
 pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Bytes of the file of a key or a password.
+pub const SECRET_BYTES: u64 = 4 * 1024;
+
 /// Files of one kind in a folder beside the configuration: every device may have a file of its own.
 pub const FILES: usize = 4096;
 

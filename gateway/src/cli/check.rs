@@ -9,7 +9,7 @@ use super::output::{complain, print, print_json};
 use super::table::{Align, Table};
 use crate::config::{BufferBound, Loaded, Sources, read};
 use crate::exit::{ExitStatus, Failure};
-use crate::meaning::{BufferMeaning, Meaning, meaning};
+use crate::meaning::{BrokerMeaning, BufferMeaning, BusMeaning, LoRaWanMeaning, Meaning, meaning};
 use crate::runtime::rehearse;
 
 pub(super) fn check(config: &Path, json: bool) -> Result<(), Failure> {
@@ -89,26 +89,6 @@ fn text(meaning: &Meaning) -> String {
             bound_text(&server.buffer),
         ]);
     }
-    let mut buses = Table::new(&[
-        ("bus", Align::Left),
-        ("port", Align::Left),
-        ("writes", Align::Left),
-        ("devices", Align::Right),
-        ("requests/s", Align::Right),
-        ("load", Align::Right),
-    ]);
-    for bus in &meaning.buses {
-        buses.row(vec![
-            bus.name.clone(),
-            bus.port.clone(),
-            if bus.writes { "allow" } else { "deny" }.to_owned(),
-            bus.devices.to_string(),
-            format!("{:.1}", bus.load.requests_per_sec),
-            bus.load
-                .busy_share
-                .map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
-        ]);
-    }
     let mut endpoints = Table::new(&[
         ("device", Align::Left),
         ("label", Align::Left),
@@ -128,7 +108,129 @@ fn text(meaning: &Meaning) -> String {
         ]);
     }
     let buffer = buffer_text(&meaning.buffer);
-    format!("the configuration is valid\n\n{servers}\n{buses}\n{endpoints}\n{buffer}")
+    let links: Vec<String> = [buses_text(&meaning.buses)]
+        .into_iter()
+        .chain([brokers_text(&meaning.brokers)])
+        .chain(meaning.lorawan.as_ref().map(lorawan_text))
+        .filter(|text| !text.is_empty())
+        .collect();
+    let links = links.join("\n");
+    format!("the configuration is valid\n\n{servers}\n{links}\n{endpoints}\n{buffer}")
+}
+
+fn buses_text(all: &[BusMeaning]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut buses = Table::new(&[
+        ("bus", Align::Left),
+        ("port", Align::Left),
+        ("writes", Align::Left),
+        ("devices", Align::Right),
+        ("requests/s", Align::Right),
+        ("load", Align::Right),
+    ]);
+    for bus in all {
+        buses.row(vec![
+            bus.name.clone(),
+            bus.port.clone(),
+            writes_text(bus.writes),
+            bus.devices.to_string(),
+            format!("{:.1}", bus.load.requests_per_sec),
+            bus.load
+                .busy_share
+                .map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
+        ]);
+    }
+    buses.to_string()
+}
+
+/// What a broker repeats until it is acknowledged, and what it only keeps, is worth knowing where readings are owed.
+fn brokers_text(all: &[BrokerMeaning]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut brokers = Table::new(&[
+        ("broker", Align::Left),
+        ("uri", Align::Left),
+        ("mqtt", Align::Left),
+        ("user", Align::Left),
+        ("client id", Align::Left),
+        ("writes", Align::Left),
+        ("devices", Align::Right),
+    ]);
+    let mut topics = Table::new(&[
+        ("broker", Align::Left),
+        ("topic", Align::Left),
+        ("qos", Align::Right),
+        ("device", Align::Left),
+    ]);
+    for broker in all {
+        brokers.row(vec![
+            broker.name.clone(),
+            broker.uri.clone(),
+            broker.version.to_owned(),
+            broker.username.clone().unwrap_or_else(|| "-".to_owned()),
+            broker.client_id.clone(),
+            writes_text(broker.writes),
+            broker.devices.to_string(),
+        ]);
+        for topic in &broker.topics {
+            topics.row(vec![
+                broker.name.clone(),
+                topic.topic.clone(),
+                topic.qos.to_string(),
+                topic.device.clone(),
+            ]);
+        }
+    }
+    format!(
+        "{brokers}\n{topics}a message of QoS 1 or 2 is acknowledged when every server has its readings or they are on \
+         disk; a retained one fills\nvalues that are missing, marked as old, and is sent to no server as a reading\n"
+    )
+}
+
+fn lorawan_text(lorawan: &LoRaWanMeaning) -> String {
+    let forwarders = if lorawan.forwarders.is_empty() {
+        "any".to_owned()
+    } else {
+        lorawan.forwarders.join(" ")
+    };
+    let mut network = Table::new(&[
+        ("lorawan", Align::Left),
+        ("listen", Align::Left),
+        ("forwarders", Align::Left),
+        ("writes", Align::Left),
+        ("devices", Align::Right),
+    ]);
+    network.row(vec![
+        lorawan.region.to_owned(),
+        lorawan.listen.clone(),
+        forwarders,
+        writes_text(lorawan.writes),
+        lorawan.devices.len().to_string(),
+    ]);
+    let mut devices = Table::new(&[
+        ("dev eui", Align::Left),
+        ("device", Align::Left),
+        ("activation", Align::Left),
+        ("class", Align::Left),
+        ("away after", Align::Right),
+    ]);
+    for device in &lorawan.devices {
+        devices.row(vec![
+            device.dev_eui.clone(),
+            device.device.clone(),
+            device.activation.to_owned(),
+            device.class.to_owned(),
+            format!("{} s", u64::from(device.uplink_every_secs) * 3),
+        ]);
+    }
+    format!("{network}\n{devices}")
+}
+
+fn writes_text(writes: bool) -> String {
+    if writes { "allow" } else { "deny" }.to_owned()
 }
 
 fn bound_text(bound: &BufferBound) -> String {
@@ -148,6 +250,7 @@ fn buffer_text(buffer: &BufferMeaning) -> String {
     let secs = *power_cut_ms as f64 / 1_000.0;
     format!(
         "while a server is away, its readings wait in {folder}, which takes at most {max_mb} MiB\n\
-         a power cut costs at most the readings of the last {secs} s that no server has got (hold_ms + commit_ms)\n"
+         a power cut costs at most the readings of the last {secs} s that no server has got (hold_ms + commit_ms); \
+         nothing of what its\nsender repeats until it is acknowledged: MQTT of QoS 1 and 2, confirmed LoRaWAN uplinks\n"
     )
 }

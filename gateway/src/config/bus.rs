@@ -89,10 +89,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Bus> {
     let port = section.require("port");
     let baud = section.get("baud");
     let format = section.get("format");
-    let writes = section
-        .get("writes")
-        .and_then(|item| item.one_of(&[("deny", false), ("allow", true)]))
-        .unwrap_or(false);
+    let writes = section.writes();
     section.finish();
     let port = match port?.string()?.strip_prefix("tcp://") {
         Some(address) => tcp(port?, address, baud, format),

@@ -9,6 +9,9 @@ use ucifi_core::field::{Link, PointId};
 use ucifi_profiles::document::{Item, nearest};
 use ucifi_profiles::{Catalogue, CompiledProfile};
 
+use super::link::{self, Known};
+use super::lorawan::Activation;
+use super::secret::Secrets;
 use super::section::{Section, name_of};
 
 /// One field device.
@@ -20,11 +23,13 @@ pub struct Device {
     pub profile: Arc<CompiledProfile>,
     /// How it is reached.
     pub link: Link,
+    /// How a LoRaWAN device comes to its session; none for others.
+    pub activation: Option<Activation>,
     /// What people call it.
     pub label: Option<String>,
     /// Its serial number, where it does not tell it by itself.
     pub serial: Option<String>,
-    /// Its endpoint name, where it is not to be `<gateway>-<id>`.
+    /// Its endpoint name, where it is not to be `<gateway>-<id>`, or made of the DevEUI of a LoRaWAN device.
     pub endpoint: Option<String>,
     /// How often single points are read, where the profile's interval does not suit.
     pub intervals_ms: BTreeMap<PointId, u64>,
@@ -33,9 +38,11 @@ pub struct Device {
 impl Device {
     /// Returns the name under which it registers.
     pub fn endpoint_name(&self, gateway: &str) -> String {
-        self.endpoint
-            .clone()
-            .unwrap_or_else(|| format!("{gateway}-{}", self.id))
+        match (&self.endpoint, &self.link) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Link::LoRaWan { dev_eui }) => format!("urn:dev:eui64:{dev_eui}"),
+            (None, Link::Modbus { .. } | Link::Mqtt { .. }) => format!("{gateway}-{}", self.id),
+        }
     }
 }
 
@@ -51,6 +58,7 @@ impl PartialEq for Device {
             &self.id,
             self.profile.id(),
             &self.link,
+            &self.activation,
             &self.label,
             &self.serial,
             &self.endpoint,
@@ -59,6 +67,7 @@ impl PartialEq for Device {
             &other.id,
             other.profile.id(),
             &other.link,
+            &other.activation,
             &other.label,
             &other.serial,
             &other.endpoint,
@@ -67,85 +76,34 @@ impl PartialEq for Device {
     }
 }
 
-pub(super) fn read(section: &Section<'_>, buses: &Buses, catalogue: &Catalogue) -> Option<Device> {
+pub(super) fn read(
+    section: &Section<'_>,
+    known: &Known,
+    catalogue: &Catalogue,
+    secrets: &Secrets,
+) -> Option<Device> {
     let id = section.require("id").and_then(name_of);
     let profile = section
         .require("profile")
         .and_then(|item| profile_of(item, catalogue));
-    let bus = section.require("bus").and_then(|item| buses.find(item));
-    let highest = bus.as_ref().map_or(HIGHEST_UNIT_OVER_TCP, |bus| bus.highest_unit);
-    let unit = section.require("unit").and_then(|item| item.integer(1..=highest));
+    let reached = link::read(section, profile.as_deref(), known, secrets);
     let text = |key: &str| section.get(key).and_then(short_text);
     let (label, serial) = (text("label"), text("serial"));
     let endpoint = section.get("endpoint").and_then(endpoint_of);
     let intervals = section.get("intervals_ms");
     section.finish();
-    let (profile, bus) = (profile?, bus?);
+    let (profile, reached) = (profile?, reached?);
     let intervals_ms = intervals.map_or_else(Default::default, |item| intervals_of(item, &profile));
-    let link = Link::Modbus {
-        bus: bus.name,
-        unit: unit?,
-    };
     Some(Device {
         id: id?,
         profile,
-        link,
+        link: reached.link,
+        activation: reached.activation,
         label,
         serial,
         endpoint,
         intervals_ms,
     })
-}
-
-/// The highest unit address on a serial line (Modbus serial line 1.02, section 2.2).
-const HIGHEST_UNIT: u8 = 247;
-
-/// The highest unit address over TCP.
-const HIGHEST_UNIT_OVER_TCP: u8 = 255;
-
-/// A bus as far as its devices need to know it; one with mistakes of its own is known too, so that its devices are not
-/// blamed for them.
-#[derive(Clone, Debug)]
-pub(super) struct KnownBus {
-    name: Arc<str>,
-    highest_unit: u8,
-}
-
-impl KnownBus {
-    /// Returns the bus of a section, whatever else is wrong with it.
-    pub(super) fn of(section: &Section<'_>) -> Option<Self> {
-        let name = section.get("name")?.if_string()?.into();
-        let over_tcp = section
-            .get("port")?
-            .if_string()
-            .is_some_and(|port| port.starts_with("tcp://"));
-        Some(Self {
-            name,
-            highest_unit: if over_tcp {
-                HIGHEST_UNIT_OVER_TCP
-            } else {
-                HIGHEST_UNIT
-            },
-        })
-    }
-}
-
-/// The buses that devices may name.
-#[derive(Debug)]
-pub(super) struct Buses(pub(super) Vec<KnownBus>);
-
-impl Buses {
-    fn find(&self, item: Item<'_>) -> Option<KnownBus> {
-        let name = item.string()?;
-        if let Some(bus) = self.0.iter().find(|bus| &*bus.name == name) {
-            return Some(bus.clone());
-        }
-        let names = self.0.iter().map(|bus| &*bus.name);
-        item.error_with_help(
-            format!("there is no bus {name:?}"),
-            suggestion(name, names, "no [[bus]] is configured"),
-        )
-    }
 }
 
 /// Returns a help line with the nearest of the known names, or with all of them.

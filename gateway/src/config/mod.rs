@@ -3,22 +3,30 @@
 //! [`Sources`] are the texts as they stand in files and environment; [`read`] makes a [`Loaded`] of them or says
 //! everything that is wrong. Nothing here opens a port or a socket.
 
+mod broker;
 mod buffer;
 mod bus;
 mod device;
 mod gateway;
+mod link;
+mod lorawan;
 mod overrides;
 mod reader;
+mod secret;
 mod section;
 mod server;
 mod sources;
+mod uri;
 
+pub use broker::{Broker, BrokerUri, Login, MqttVersion};
 pub use buffer::{BufferBound, BufferOptions};
 pub use bus::{Bus, BusPort, SerialFormat};
 pub use device::Device;
 pub use gateway::{GatewayOptions, OnStop};
+pub use lorawan::{Activation, Key, LoRaWan, Region};
 pub use overrides::Override;
 pub use reader::{Loaded, read};
+pub use secret::{Secret, Secrets};
 pub use server::{Server, ServerUri};
 pub use sources::{File, Sources};
 pub(crate) use sources::{beside, read_file};
@@ -43,6 +51,10 @@ pub struct Configuration {
     pub servers: Vec<Server>,
     /// The field buses.
     pub buses: Vec<Bus>,
+    /// The MQTT brokers.
+    pub brokers: Vec<Broker>,
+    /// The radio network; none where there is none.
+    pub lorawan: Option<LoRaWan>,
     /// The devices on them.
     pub devices: Vec<Device>,
 }

@@ -9,10 +9,10 @@ use config::{Environment, Source};
 pub struct Override {
     /// The variable, for messages.
     pub variable: String,
-    /// The section: `gateway`, `buffer`, `server`, `bus` or `device`.
+    /// The section: `gateway`, `buffer`, `lorawan`, `server`, `bus`, `broker` or `device`.
     pub section: String,
     /// The name of the entry, in lower case with underscores for everything that a variable cannot contain; none for
-    /// `[gateway]` and `[buffer]`.
+    /// `[gateway]`, `[buffer]` and `[lorawan]`.
     pub entry: Option<String>,
     /// The option as a line of TOML.
     pub line: String,
@@ -58,8 +58,10 @@ impl Override {
     fn parse(variable: String, key: &str, value: &str) -> Option<Self> {
         let parts: Vec<&str> = key.split('.').collect();
         let (section, entry, option) = match parts.as_slice() {
-            [section @ ("gateway" | "buffer"), option] => (*section, None, *option),
-            [section @ ("server" | "bus" | "device"), entry, option] => (*section, Some(*entry), *option),
+            [section @ ("gateway" | "buffer" | "lorawan"), option] => (*section, None, *option),
+            [section @ ("server" | "bus" | "broker" | "device"), entry, option] => {
+                (*section, Some(*entry), *option)
+            }
             _ => return None,
         };
         let line = toml_line(option, value);

@@ -1,15 +1,19 @@
 //! From texts to a configuration, or to everything that is wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lwm2m_client::object::ObjectTable;
 use ucifi_core::field::Link;
 use ucifi_profiles::Catalogue;
 use ucifi_profiles::document::{Diagnostic, Document, Place, Table};
 
-use super::device::{Buses, KnownBus};
+use super::link::{Known, KnownBus, address_in};
 use super::section::{Options, Section};
-use super::{Bus, Configuration, Device, Override, Server, Sources, buffer, bus, device, gateway, server};
+use super::{
+    Broker, Bus, Configuration, Device, LoRaWan, Override, Secrets, Server, Sources, broker, buffer, bus,
+    device, gateway, lorawan, server,
+};
 use crate::limits::DEVICES;
 use crate::profiles::catalogue_of;
 
@@ -88,10 +92,13 @@ struct Reader<'d> {
     buffer: Vec<Table<'d>>,
     servers: Vec<Table<'d>>,
     buses: Vec<Table<'d>>,
+    brokers: Vec<Table<'d>>,
+    lorawan: Vec<Table<'d>>,
     devices: Vec<Table<'d>>,
     overrides: Vec<(&'d Override, Table<'d>)>,
     used: std::cell::RefCell<BTreeSet<&'d str>>,
     options: &'d Options,
+    secrets: &'d Secrets,
 }
 
 impl<'d> Reader<'d> {
@@ -107,12 +114,13 @@ impl<'d> Reader<'d> {
             let found = roots.iter().filter_map(|root| root.get(key));
             found.filter_map(|item| item.tables()).flatten().collect()
         };
-        let (servers, buses, devices) = (tables("server"), tables("bus"), tables("device"));
+        let (servers, buses, brokers) = (tables("server"), tables("bus"), tables("broker"));
+        let devices = tables("device");
         let single = |key: &str| -> Vec<Table<'d>> {
             let found = roots.iter().filter_map(|root| root.get(key)?.table());
             found.collect()
         };
-        let (gateway, buffer) = (single("gateway"), single("buffer"));
+        let (gateway, buffer, lorawan) = (single("gateway"), single("buffer"), single("lorawan"));
         roots.iter().for_each(Table::finish);
         let overrides = sources
             .overrides
@@ -125,10 +133,13 @@ impl<'d> Reader<'d> {
             buffer,
             servers,
             buses,
+            brokers,
+            lorawan,
             devices,
             overrides,
             used: Default::default(),
             options,
+            secrets: &sources.secrets,
         }
     }
 
@@ -136,7 +147,14 @@ impl<'d> Reader<'d> {
         let gateway = self.gateway_options();
         let buffer = self.buffer_options();
         let servers = self.servers();
-        let (buses, known) = self.buses();
+        let (buses, known_buses) = self.buses();
+        let (brokers, known_brokers) = self.brokers();
+        let lorawan = self.lorawan();
+        let known = Known {
+            buses: known_buses,
+            brokers: known_brokers,
+            has_lorawan: !self.lorawan.is_empty(),
+        };
         let devices = self.devices(&known, catalogue);
         self.check_uses();
         Some(Configuration {
@@ -144,6 +162,8 @@ impl<'d> Reader<'d> {
             buffer,
             servers,
             buses,
+            brokers,
+            lorawan,
             devices,
         })
     }
@@ -183,7 +203,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Returns the buses that are right, and all that devices may name.
-    fn buses(&self) -> (Vec<Bus>, Buses) {
+    fn buses(&self) -> (Vec<Bus>, Vec<KnownBus>) {
         let mut unique = Unique::default();
         let (mut buses, mut known) = (Vec::new(), Vec::new());
         for table in &self.buses {
@@ -192,10 +212,32 @@ impl<'d> Reader<'d> {
             known.extend(KnownBus::of(&section));
             buses.extend(bus::read(&section));
         }
-        (buses, Buses(known))
+        (buses, known)
     }
 
-    fn devices(&self, buses: &Buses, catalogue: &Catalogue) -> Vec<Device> {
+    /// Returns the brokers that are right, and the names of all.
+    fn brokers(&self) -> (Vec<Broker>, Vec<Arc<str>>) {
+        let mut unique = Unique::default();
+        let (mut brokers, mut known) = (Vec::new(), Vec::new());
+        for table in &self.brokers {
+            let section = self.section("broker", "name", table);
+            unique.check(&section, "name", "broker");
+            known.extend(name_in(table, "name").map(Arc::from));
+            brokers.extend(broker::read(&section, self.secrets));
+        }
+        (brokers, known)
+    }
+
+    fn lorawan(&self) -> Option<LoRaWan> {
+        if self.lorawan.is_empty() {
+            return None;
+        }
+        let mut layers = self.lorawan.clone();
+        layers.extend(self.overrides_for(|o| o.section == "lorawan"));
+        lorawan::read(&Section::new("lorawan", layers, self.options))
+    }
+
+    fn devices(&self, known: &Known, catalogue: &Catalogue) -> Vec<Device> {
         if let Some(excess) = self.devices.get(DEVICES) {
             excess.error::<()>(format!("more than {DEVICES} devices"));
             return Vec::new();
@@ -207,11 +249,11 @@ impl<'d> Reader<'d> {
             let section = self.section("device", "id", table);
             unique.check(&section, "id", "device");
             endpoints.check(&section, "endpoint", "device");
-            let Some(device) = device::read(&section, buses, catalogue) else {
+            let Some(device) = device::read(&section, known, catalogue, self.secrets) else {
                 continue;
             };
             if let Some((place, first)) = links.get(&device.link)
-                && let Some(item) = section.get("unit")
+                && let Some(item) = address_in(&section, &device.link)
             {
                 let help = format!("{first} has it, at {place}");
                 item.error_with_help::<()>(format!("{} is taken", device.link), help);
@@ -247,6 +289,16 @@ impl<'d> Reader<'d> {
             .filter(|(o, _)| !used.contains(o.variable.as_str()))
         {
             let entry = unused.entry.as_deref().unwrap_or_default();
+            if unused.entry.is_none() {
+                table.error_with_help::<()>(
+                    format!("there is no [{}]", unused.section),
+                    format!(
+                        "a file must have [{}] before the environment changes it",
+                        unused.section
+                    ),
+                );
+                continue;
+            }
             table.error_with_help::<()>(
                 format!("there is no {} {entry:?}", unused.section),
                 "the name in lower case, with _ for everything but letters and digits",

@@ -60,6 +60,13 @@ impl<'d> Section<'d> {
         self.get(key).and_then(|item| item.boolean()).unwrap_or(default)
     }
 
+    /// Returns whether anything may be written, which it may not unless somebody says so.
+    pub(super) fn writes(&self) -> bool {
+        self.get("writes")
+            .and_then(|item| item.one_of(&[("deny", false), ("allow", true)]))
+            .unwrap_or(false)
+    }
+
     /// Returns where the section begins.
     pub(super) fn place(&self) -> Option<Place> {
         self.layers.first().map(Table::place)

@@ -9,6 +9,7 @@ use ucifi_profiles::document::Item;
 
 use super::buffer::{self, BufferBound};
 use super::section::{Section, name_of};
+use super::uri::host_and_port;
 
 /// One LwM2M server.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,7 @@ impl ServerUri {
     /// Reads `coap://host` or `coap://host:port`.
     fn parse(text: &str) -> Result<Self, (String, &'static str)> {
         const HELP: &str = "as in coap://lwm2m.example.org:5683";
+        const COAP_PORT: u16 = 5683;
         let Some(rest) = text.strip_prefix("coap://") else {
             let (reason, help) = match text.split_once("://").map(|(scheme, _)| scheme) {
                 Some("coaps") => (
@@ -69,34 +71,13 @@ impl ServerUri {
             };
             return Err((format!("uri {text:?}: {reason}"), help));
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = split_port(rest).ok_or_else(|| (format!("uri {text:?} has a bad port"), HELP))?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|h| h.strip_suffix(']'))
-            .unwrap_or(host);
-        let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@' | '[' | ']');
-        if bare.is_empty() || bare.contains(odd) {
-            return Err((format!("uri {text:?} names no host, or more than one"), HELP));
-        }
+        let (host, port) =
+            host_and_port(rest, COAP_PORT).map_err(|reason| (format!("uri {text:?} {reason}"), HELP))?;
         Ok(Self {
             text: text.to_owned(),
-            host: bare.to_owned(),
+            host,
             port,
         })
-    }
-}
-
-fn split_port(text: &str) -> Option<(&str, u16)> {
-    const COAP_PORT: u16 = 5683;
-    let after_address = text.rfind(']').map_or(0, |end| end + 1);
-    let tail = text.get(after_address..)?;
-    match tail.rfind(':') {
-        None => Some((text, COAP_PORT)),
-        Some(colon) => {
-            let port = tail.get(colon + 1..)?.parse().ok().filter(|port| *port != 0)?;
-            Some((text.get(..after_address + colon)?, port))
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The texts that a configuration is made of.
 
+use std::env;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use ucifi_profiles::document::{Diagnostic, Place};
 
-use super::Override;
+use super::{Override, Secrets};
 use crate::limits::{FILE_BYTES, FILES};
 
 /// A file as it was read.
@@ -18,7 +19,7 @@ pub struct File {
     pub text: String,
 }
 
-/// Every text that a configuration is made of; equal sources make equal configurations.
+/// Every text that a configuration is made of; equal sources that were read make equal configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// `gateway.toml`, then `conf.d/*.toml` and `devices.d/*.toml`, each folder sorted by name.
@@ -29,6 +30,8 @@ pub struct Sources {
     pub objects: Vec<File>,
     /// What the environment overrides.
     pub overrides: Vec<Override>,
+    /// The files of keys and passwords that these name.
+    pub secrets: Secrets,
 }
 
 impl Sources {
@@ -58,6 +61,7 @@ impl Sources {
                 profiles,
                 objects,
                 overrides,
+                secrets: Secrets::new(path, env::var_os("CREDENTIALS_DIRECTORY").map(Into::into)),
             })
         } else {
             Err(errors)

@@ -87,6 +87,70 @@ fn what_the_example_shows_as_a_value_is_the_default() {
     assert_eq!(example.gateway, named);
     assert_eq!(example.buffer, site.buffer);
     assert_eq!(example.buses[0].writes, site.buses[0].writes);
+    let links =
+        "[[broker]]\nname = \"local\"\nuri = \"mqtt://127.0.0.1:1883\"\n[lorawan]\nregion = \"EU868\"\n";
+    let text = format!("{SITE}{links}");
+    let site = read(&sources(&[("gateway.toml", &text)])).unwrap().configuration;
+    assert_eq!(example.brokers, site.brokers);
+    assert_eq!(example.lorawan, site.lorawan);
+}
+
+#[test]
+fn mistakes_in_a_broker_and_in_the_radio_network_are_told_with_their_places() {
+    let text = r#"[[broker]]
+name = "local"
+uri = "mqtts://127.0.0.1"
+version = "4"
+password_file = "p"
+retain = true
+
+[lorawan]
+region = "US915"
+listen = "1700"
+net_id = "13"
+forwarders = ["AA555A000000010"]
+"#;
+    let found = complaints(&sources(&[("gateway.toml", SITE), ("conf.d/field.toml", text)]));
+    assert_eq!(
+        found,
+        [
+            "conf.d/field.toml:3:7: error: uri \"mqtts://127.0.0.1\": TLS is not in this version\n  help: use mqtt:// \
+             inside a protected network",
+            "conf.d/field.toml:4:11: error: version cannot be \"4\"\n  help: one of 3.1.1, 5",
+            "conf.d/field.toml:5:17: error: password_file without username\n  help: MQTT has no password without a \
+             user name",
+            "conf.d/field.toml:6:1: error: unknown key \"retain\"\n  help: known here: client_id, discover, \
+             keep_alive_secs, name, password_file, uri, username, version, writes",
+            "conf.d/field.toml:9:10: error: region \"US915\" is not in this version\n  help: only \"EU868\" is",
+            "conf.d/field.toml:10:10: error: listen \"1700\" is no address with a port\n  help: as in 127.0.0.1:1700, \
+             or 0.0.0.0:1700 for forwarders on other machines",
+            "conf.d/field.toml:11:10: error: net_id is not 6 hex digits\n  help: as in 000000",
+            "conf.d/field.toml:12:15: error: forwarders is not 16 hex digits\n  help: as in 70B3D57ED0001234",
+        ]
+    );
+}
+
+#[test]
+fn a_password_with_a_user_name_in_the_uri_is_refused_and_not_shown() {
+    let text = format!("{SITE}[[broker]]\nname = \"b\"\nuri = \"mqtt://me:hunter2@127.0.0.1\"\n");
+    let found = mistakes(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("password_file") && !found[0].contains("hunter2"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_options_of_another_protocol_are_refused_with_what_is_needed() {
+    let text = SITE.replace("unit = 1", "unit = 1\ntopic = \"plug-1\"");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "gateway.toml:17:9: error: topic is for MQTT devices, and eastron.sdm630 is a Modbus device\n  help: it \
+             needs bus and unit"
+        ]
+    );
 }
 
 #[test]
@@ -258,9 +322,12 @@ fn with_variables(variables: &[(&str, &str)]) -> Sources {
         .collect();
     Sources {
         overrides: Override::from_variables(variables).unwrap(),
-        ..sources(&[("gateway.toml", SITE)])
+        ..sources(&[("gateway.toml", SITE), ("conf.d/field.toml", FIELD)])
     }
 }
+
+const FIELD: &str =
+    "[[broker]]\nname = \"local\"\nuri = \"mqtt://127.0.0.1\"\n[lorawan]\nregion = \"EU868\"\n";
 
 #[test]
 fn the_environment_overrides_single_options() {
@@ -271,6 +338,8 @@ fn the_environment_overrides_single_options() {
         ("UCIFI__BUFFER__HOLD_MS", "0"),
         ("UCIFI__SERVER__CITY__BUFFER_MAX_AGE_DAYS", "0"),
         ("UCIFI__BUS__RS485_1__BAUD", "19200"),
+        ("UCIFI__BROKER__LOCAL__VERSION", "5"),
+        ("UCIFI__LORAWAN__LISTEN", "0.0.0.0:1701"),
         ("UCIFI__DEVICE__METER_1__UNIT", "7"),
         ("UCIFI_CONFIG", "/elsewhere"),
         ("HOME", "/root"),
@@ -285,6 +354,8 @@ fn the_environment_overrides_single_options() {
         configuration.buses[0].port,
         BusPort::Serial { baud: 19_200, .. }
     ));
+    assert_eq!(configuration.brokers[0].version, MqttVersion::V5);
+    assert_eq!(configuration.lorawan.unwrap().listen.port(), 1701);
     assert_eq!(
         configuration.devices[0].link,
         Link::Modbus {

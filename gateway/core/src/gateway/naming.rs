@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DeviceConfig};
+use crate::field::Link;
 use crate::output::StateEvent;
 use crate::state::Owner;
 
@@ -27,7 +28,7 @@ struct Wish<'a> {
     id: &'a Arc<str>,
     /// What the configuration says.
     endpoint: Option<&'a Arc<str>>,
-    /// What follows from the names of gateway and device.
+    /// What follows from the names of gateway and device, or from the DevEUI.
     derived: Arc<str>,
 }
 
@@ -117,9 +118,17 @@ fn wishes(config: &Config) -> Vec<Wish<'_>> {
         owner: Owner::Device(Arc::clone(&device.id)),
         id: &device.id,
         endpoint: device.endpoint.as_ref(),
-        derived: format!("{}-{}", config.name, device.id).into(),
+        derived: derived(config, device),
     });
     std::iter::once(cabinet).chain(devices).collect()
+}
+
+/// A LoRaWAN device has a name of its own for all networks; others have one within their gateway.
+fn derived(config: &Config, device: &DeviceConfig) -> Arc<str> {
+    match &device.link {
+        Link::LoRaWan { dev_eui } => format!("urn:dev:eui64:{dev_eui}").into(),
+        Link::Modbus { .. } | Link::Mqtt { .. } => format!("{}-{}", config.name, device.id).into(),
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +136,7 @@ mod tests {
     use lwm2m_client::object::Model;
 
     use super::*;
+    use crate::field::DevEui;
     use crate::testing::{Meter, device, one_server};
 
     fn config(ids: &[&str]) -> Config {
@@ -190,5 +200,18 @@ mod tests {
             (named.changed, named.events, named.bereft),
             (vec![1, 2], vec![], vec![])
         );
+    }
+
+    #[test]
+    fn a_lorawan_device_is_named_by_its_dev_eui_and_keeps_the_name_when_it_is_replaced() {
+        let mut config = config(&["lamp"]);
+        let lamp = |last| Link::LoRaWan {
+            dev_eui: DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, last]),
+        };
+        config.devices[0].link = lamp(1);
+        let name = "urn:dev:eui64:70B3D57ED0000001";
+        assert_eq!(*named(&config, &[]).unwrap().names[1], *name);
+        config.devices[0].link = lamp(2);
+        assert_eq!(*named(&config, &[("lamp", name)]).unwrap().names[1], *name);
     }
 }

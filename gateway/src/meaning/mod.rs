@@ -1,6 +1,8 @@
 //! What a configuration comes to: which endpoints appear at which server, how busy each bus will be, and what looks
 //! like a mistake although it is none.
 
+mod links;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
@@ -9,6 +11,9 @@ use ucifi_core::field::{Link, ReadLimits, RegisterPoint};
 
 use crate::config::{BufferBound, Bus, BusPort, Configuration, Device};
 use crate::store::buffer_folder;
+use links::{broker_meaning, denied_commands, lorawan_meaning, radio_warnings};
+
+pub use links::{BrokerMeaning, LoRaWanMeaning, RadioDeviceMeaning, TopicMeaning};
 
 /// What a configuration comes to.
 #[derive(Clone, Debug)]
@@ -19,6 +24,10 @@ pub struct Meaning {
     pub servers: Vec<ServerMeaning>,
     /// Its buses.
     pub buses: Vec<BusMeaning>,
+    /// Its brokers.
+    pub brokers: Vec<BrokerMeaning>,
+    /// Its radio network.
+    pub lorawan: Option<LoRaWanMeaning>,
     /// What registers at each server: the cabinet, then its devices.
     pub endpoints: Vec<EndpointMeaning>,
     /// Its buffer.
@@ -131,6 +140,15 @@ pub fn meaning(configuration: &Configuration) -> Meaning {
     Meaning {
         servers: servers.collect(),
         buses,
+        brokers: configuration
+            .brokers
+            .iter()
+            .map(|broker| broker_meaning(broker, configuration))
+            .collect(),
+        lorawan: configuration
+            .lorawan
+            .as_ref()
+            .map(|lorawan| lorawan_meaning(lorawan, configuration)),
         endpoints: [cabinet].into_iter().chain(devices).collect(),
         buffer: BufferMeaning {
             folder: buffer_folder(&configuration.gateway.state_dir)
@@ -154,6 +172,8 @@ impl Meaning {
             "name": self.name,
             "servers": servers,
             "buses": buses,
+            "brokers": self.brokers.iter().map(BrokerMeaning::to_json).collect::<Vec<_>>(),
+            "lorawan": self.lorawan.as_ref().map(LoRaWanMeaning::to_json),
             "endpoints": endpoints,
             "buffer": {
                 "folder": self.buffer.folder,
@@ -333,10 +353,14 @@ fn warnings(configuration: &Configuration, buses: &[BusMeaning]) -> Vec<String> 
                 share * 100.0
             ));
         }
-        if !bus.writes {
-            warnings.extend(denied_commands(bus, configuration));
+    }
+    for broker in &configuration.brokers {
+        if links::on_broker(broker, configuration).next().is_none() {
+            warnings.push(format!("broker {} has no device", broker.name));
         }
     }
+    warnings.extend(radio_warnings(configuration));
+    warnings.extend(denied_commands(configuration));
     warnings.extend(bounds_beyond_all(configuration));
     warnings
 }
@@ -349,19 +373,4 @@ fn bounds_beyond_all(configuration: &Configuration) -> impl Iterator<Item = Stri
         let (name, own) = (&server.name, server.buffer.max_mb);
         format!("server {name} may have {own} MiB of the buffer, which has {all} MiB in all: raise max_mb of [buffer]")
     })
-}
-
-/// A device that can be switched, on a bus where nothing may be, is rarely what is meant.
-fn denied_commands(bus: &Bus, configuration: &Configuration) -> Option<String> {
-    let takes_commands = |device: &&Device| device.profile.command_paths().next().is_some();
-    let ids: Vec<&str> = devices_on(bus, configuration)
-        .filter(takes_commands)
-        .map(|d| &*d.id)
-        .collect();
-    let message = format!(
-        "{} on bus {} can be commanded, but the bus says writes = \"deny\": every command will be refused",
-        ids.join(", "),
-        bus.name
-    );
-    (!ids.is_empty()).then_some(message)
 }

@@ -45,15 +45,143 @@ pub(super) enum Command {
     Deregister(DeregisterOptions),
     /// Show, export or drop the readings that servers have not taken yet, as far as they are on disk
     Buffer(BufferOptions),
+    /// Write a first configuration of what this machine has: serial ports, a broker, its name
+    ///
+    /// A file that is there already stays as it is.
+    Init(InitOptions),
+    /// Say whether the machine and its surroundings are up to the configuration, and what to do where they are not
+    ///
+    /// It looks at serial ports, clock, disk, names, servers, brokers and the port for packet forwarders, and changes
+    /// nothing. It fails where something has to be mended.
+    Doctor(ClientOptions),
+    /// Devices in devices.d, one file each
+    #[command(subcommand)]
+    Device(Box<DeviceCommand>),
     /// Device profiles: which there are, and whether one is right
     #[command(subcommand)]
     Profile(ProfileCommand),
     /// LwM2M objects: which there are, and what is in them
     #[command(subcommand)]
     Objects(ObjectsCommand),
+    /// Print what completes the commands in a shell, as in `ucifi-gateway completions bash >
+    /// /etc/bash_completion.d/ucifi-gateway`
+    Completions {
+        /// The shell
+        shell: CompletionShell,
+    },
     /// Show the gateway at work between simulated devices and a simulated server
     #[cfg(feature = "demo")]
     Demo(DemoOptions),
+}
+
+/// The shells that commands can be completed in.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitOptions {
+    /// The name of the cabinet; by default that of the machine
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The LwM2M server, as in coap://lwm2m.example.org
+    #[arg(long, value_name = "URI")]
+    pub(super) server: Option<String>,
+    /// A serial port or tcp://host:port of a bus; by default every serial port that is found
+    #[arg(long, value_name = "PORT")]
+    pub(super) port: Vec<PathBuf>,
+    /// The MQTT broker; by default the one on this machine, if there is one
+    #[arg(long, value_name = "URI")]
+    pub(super) broker: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceCommand {
+    /// Add a device: the whole configuration is checked, then a file of its own is written
+    Add(AddOptions),
+    /// Put another device in the place of one: it keeps its id and its endpoint name
+    Replace(ReplaceOptions),
+    /// Take a device out of the configuration
+    Remove {
+        /// The id of the device
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddOptions {
+    /// The id of the device
+    pub(super) id: String,
+    /// What kind it is: see `ucifi-gateway profile list`
+    #[arg(long)]
+    pub(super) profile: String,
+    #[command(flatten)]
+    pub(super) fields: DeviceFields,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplaceOptions {
+    /// The id of the device
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) fields: DeviceFields,
+}
+
+/// The options of a device, as in the configuration.
+#[derive(Args)]
+pub(super) struct DeviceFields {
+    /// The bus of a Modbus device
+    #[arg(long)]
+    pub(super) bus: Option<String>,
+    /// Its unit address
+    #[arg(long)]
+    pub(super) unit: Option<u8>,
+    /// The broker of an MQTT device
+    #[arg(long)]
+    pub(super) broker: Option<String>,
+    /// What stands for it in its topics
+    #[arg(long)]
+    pub(super) topic: Option<String>,
+    /// The DevEUI of a LoRaWAN device
+    #[arg(long, value_name = "EUI")]
+    pub(super) dev_eui: Option<String>,
+    /// Its JoinEUI (AppEUI)
+    #[arg(long, value_name = "EUI")]
+    pub(super) join_eui: Option<String>,
+    /// Its AppKey, which gets a file of its own; - reads it from standard input, where no list of processes shows it
+    #[arg(long, value_name = "HEX", conflicts_with = "app_key_file")]
+    pub(super) app_key: Option<String>,
+    /// The file or credential that has its AppKey
+    #[arg(long, value_name = "FILE")]
+    pub(super) app_key_file: Option<String>,
+    /// Its DevAddr, where its session was written into it
+    #[arg(long, value_name = "ADDR")]
+    pub(super) dev_addr: Option<String>,
+    /// The file or credential that has its NwkSKey
+    #[arg(long, value_name = "FILE")]
+    pub(super) nwk_s_key_file: Option<String>,
+    /// The file or credential that has its AppSKey
+    #[arg(long, value_name = "FILE")]
+    pub(super) app_s_key_file: Option<String>,
+    /// What people call it
+    #[arg(long)]
+    pub(super) label: Option<String>,
+    /// Its serial number
+    #[arg(long)]
+    pub(super) serial: Option<String>,
+    /// Its endpoint name, where it is not to be the usual one
+    #[arg(long)]
+    pub(super) endpoint: Option<String>,
+}
+
+/// Not a word of the key.
+impl std::fmt::Debug for DeviceFields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceFields").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,12 +3,17 @@
 mod arguments;
 mod buffer;
 mod check;
+mod completions;
 mod control;
+mod device;
+mod doctor;
+mod init;
 pub(crate) mod number;
 mod objects;
 pub(crate) mod output;
 mod profile;
 mod run;
+mod serial_ports;
 pub(crate) mod table;
 
 pub use arguments::Arguments;
@@ -59,6 +64,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Exec(options) => control::exec(&config, &options),
         Command::Deregister(options) => control::deregister(&config, &options),
         Command::Buffer(options) => buffer::buffer(&config, options),
+        Command::Init(options) => init::init(&config, &options),
+        Command::Doctor(options) => doctor::doctor(&config, &options),
+        Command::Device(command) => device::device(&config, *command),
+        Command::Completions { shell } => completions::completions(shell),
         Command::Profile(command) => profile::profile(&config, command),
         Command::Objects(command) => objects::objects(&config, command),
         #[cfg(feature = "demo")]

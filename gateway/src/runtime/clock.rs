@@ -18,6 +18,11 @@ pub(crate) fn now() -> Now {
     }
 }
 
+/// Says whether the time of day is known.
+pub(crate) fn is_set() -> bool {
+    now().wall.is_some()
+}
+
 fn wall(unix_ms: Option<i64>) -> Option<Timestamp> {
     unix_ms
         .filter(|ms| *ms >= EARLIEST_UNIX_MS)

@@ -33,6 +33,7 @@ use progress::Check;
 
 #[cfg(feature = "demo")]
 pub(crate) use answers::plain_json;
+pub(crate) use clock::is_set as is_clock_set;
 pub use engine::StartError;
 pub use progress::{Progress, ProgressWatch};
 

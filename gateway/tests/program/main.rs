@@ -17,6 +17,8 @@ mod restart;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod site;
 
 use std::path::Path;

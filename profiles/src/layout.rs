@@ -13,9 +13,18 @@ use crate::register::{self, Encoding, Order, Raw};
 pub(crate) struct Layout {
     pub(crate) encoding: Encoding,
     pub(crate) order: Order,
-    /// Numbers that stand for no value.
-    pub(crate) absent: Vec<Raw>,
+    pub(crate) absent: Absent,
     pub(crate) meaning: Meaning,
+}
+
+/// Numbers that stand for no value; NaN always does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Absent(pub(crate) Vec<Raw>);
+
+impl Absent {
+    pub(crate) fn holds(&self, raw: Raw) -> bool {
+        raw.as_f64().is_nan() || self.0.contains(&raw)
+    }
 }
 
 /// What a number out of registers says.
@@ -27,6 +36,29 @@ pub(crate) enum Meaning {
     Choices(BTreeMap<i128, Value>),
     /// A measured number.
     Number(Number),
+    /// Whether a measured number has reached a limit.
+    Limit(Limit),
+}
+
+/// A limit that makes an alarm of a measured number.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    /// From the register to the unit of the point.
+    pub(crate) scale: Linear,
+    pub(crate) at: f64,
+    /// Whether the alarm is at the limit and above, or at the limit and below.
+    pub(crate) above: bool,
+}
+
+impl Limit {
+    pub(crate) fn is_reached(&self, raw: Raw) -> bool {
+        let measured = raw.scaled(self.scale);
+        if self.above {
+            measured >= self.at
+        } else {
+            measured <= self.at
+        }
+    }
 }
 
 /// How a measured number is scaled and checked.
@@ -81,7 +113,7 @@ impl Layout {
 
     pub(crate) fn decode_words(&self, words: &[u16]) -> Option<Decoded> {
         let raw = register::decode(self.encoding, self.order, words)?;
-        if raw.as_f64().is_nan() || self.absent.contains(&raw) {
+        if self.absent.holds(raw) {
             return Some(Decoded::Absent);
         }
         Some(self.meaning.of(raw))
@@ -89,14 +121,17 @@ impl Layout {
 }
 
 impl Meaning {
-    fn of(&self, raw: Raw) -> Decoded {
+    pub(crate) fn of(&self, raw: Raw) -> Decoded {
         match (self, raw) {
             (Self::Flag, _) => Decoded::Value(Value::Boolean(raw.as_f64() != 0.0)),
             (Self::Choices(choices), Raw::Integer(number)) => match choices.get(&number) {
                 Some(value) => Decoded::Value(value.clone()),
                 None => Decoded::Fault(format!("{number} is not in the map of the profile")),
             },
-            (Self::Choices(_), Raw::Float(number)) => Decoded::Fault(format!("{number} is no whole number")),
+            (Self::Choices(_), Raw::Float(number) | Raw::Decimal(number)) => {
+                Decoded::Fault(format!("{number} is no whole number"))
+            }
+            (Self::Limit(limit), _) => Decoded::Value(Value::Boolean(limit.is_reached(raw))),
             (Self::Number(number), _) => match number.value(raw) {
                 Ok(value) => Decoded::Value(value),
                 Err(reason) => Decoded::Fault(reason),
@@ -106,8 +141,8 @@ impl Meaning {
 }
 
 impl Number {
-    fn value(&self, raw: Raw) -> Result<Value, String> {
-        let measured = apply(self.scale, raw);
+    pub(crate) fn value(&self, raw: Raw) -> Result<Value, String> {
+        let measured = raw.scaled(self.scale);
         if !measured.is_finite() {
             return Err(format!("{measured} is no finite number"));
         }
@@ -117,15 +152,8 @@ impl Number {
         if let Some(max) = self.max.filter(|max| measured > *max) {
             return Err(format!("{measured} is above {max}"));
         }
-        let value = self.take.apply(apply(self.to_registry, raw));
+        let value = self.take.apply(raw.scaled(self.to_registry));
         typed(value, self.value_type).ok_or_else(|| format!("{value} does not fit the resource"))
-    }
-}
-
-fn apply(linear: Linear, raw: Raw) -> f64 {
-    match raw {
-        Raw::Integer(value) => linear.apply_integer(value),
-        Raw::Float(value) => linear.apply(value),
     }
 }
 

@@ -20,13 +20,19 @@
 //! assert_eq!((&*point.name, point.path.to_string().as_str(), &*point.unit), ("p_l1", "/3421/0/23", "W"));
 //! ```
 
+mod bytes;
 mod catalogue;
+mod command;
 mod compile;
 pub mod document;
 mod expression;
 mod golden;
+mod instant;
+mod json;
 mod layout;
 pub mod limits;
+mod message;
+mod payload;
 mod profile;
 mod ratio;
 mod register;

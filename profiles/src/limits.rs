@@ -26,3 +26,27 @@ pub const MAX_POINTS: usize = 1000;
 
 /// Commands, constants, derivations and tests of one profile, each: as with the points.
 pub const MAX_ENTRIES: usize = 1000;
+
+/// Seconds since 1970 at the beginning of 2016: a device whose clock shows less never had it set.
+pub const EARLIEST_DEVICE_TIME: i64 = 1_451_606_400;
+
+/// Seconds since 1970 at the beginning of 2100: a device whose clock shows more has lost it.
+pub const LATEST_DEVICE_TIME: i64 = 4_102_444_800;
+
+/// Former values in one frame: a water meter sends sixteen.
+pub const MAX_SAMPLES: usize = 1000;
+
+/// Kinds of uplinks or messages of one profile, and sections or tags of one of them: a luminaire has five.
+pub const MAX_SOURCES: usize = 256;
+
+/// Bytes of a LoRaWAN payload: what fits at the highest data rates of LoRaWAN Regional Parameters RP002-1.0.4.
+pub const MAX_LORAWAN_PAYLOAD: usize = 242;
+
+/// Bytes of an MQTT payload that is looked into: a meter's full status has two thousand.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
+
+/// Keys and places of one JSON path: devices nest four deep.
+pub const MAX_JSON_PATH: usize = 16;
+
+/// Bytes of a text that becomes a value: a name or a version.
+pub const MAX_TEXT_BYTES: usize = 255;

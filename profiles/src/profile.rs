@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lwm2m_client::{Path, Value, ValueType};
+use lwm2m_client::{Path, Value};
 use ucifi_core::Profile;
 use ucifi_core::field::{
-    BlockContent, Frame, PointId, ReadBack, ReadLimits, RegisterBlock, RegisterPoint, RegisterWrite, Table,
-    WriteFunction,
+    BlockContent, Frame, LoRaWanData, LoRaWanTraits, PointId, ReadLimits, RegisterBlock, RegisterPoint,
+    Subscription, TopicId,
 };
 use ucifi_core::profile::{DecodeError, Derivation, EncodeError, Encoded, Identity, Meaning, Point, Sample};
 
+use crate::command::Command;
 use crate::document::Diagnostic;
 use crate::golden::{self, Test, TestOutcome};
 use crate::layout::Layout;
-use crate::ratio::Linear;
-use crate::register::{self, Encoding, Order};
+use crate::message::Messages;
+use crate::payload::Payload;
 
 /// How far a profile was checked against real devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,63 @@ pub struct Probe {
     pub high: f64,
 }
 
+/// What speaks to the device, and what that needs to know.
+#[derive(Clone, Debug)]
+pub(crate) enum Medium {
+    Modbus(Registers),
+    LoRaWan(Uplinks),
+    Mqtt(Messages),
+}
+
+/// Of a Modbus device: its registers, and how they are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registers {
+    /// In the order of the points.
+    pub(crate) points: Vec<RegisterPoint>,
+    pub(crate) layouts: Vec<Layout>,
+    pub(crate) limits: ReadLimits,
+    pub(crate) serial: Option<SerialDefaults>,
+    pub(crate) probe: Option<Probe>,
+}
+
+/// Of a LoRaWAN device: what it sends, and what the network server has to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Uplinks {
+    pub(crate) traits: LoRaWanTraits,
+    /// What it sends on which port; of several on one port the first that fits counts.
+    pub(crate) payloads: Vec<(u8, Payload)>,
+}
+
+impl Uplinks {
+    fn decode(&self, data: &LoRaWanData) -> Option<Meaning> {
+        let of_port = self.payloads.iter().filter(|(port, _)| *port == data.f_port);
+        let (_, payload) = of_port
+            .into_iter()
+            .find(|(_, payload)| payload.is(&data.payload))?;
+        let samples = payload.decode(&data.payload);
+        // What should say something and does not is of a kind that the profile does not know.
+        (!samples.is_empty() || !payload.says_something()).then(|| Meaning::of(samples))
+    }
+}
+
+impl Registers {
+    fn decode(&self, block: &RegisterBlock) -> Vec<Sample> {
+        let points = self.points.iter().zip(&self.layouts);
+        points
+            .filter(|(register, _)| register.table == block.table)
+            .filter_map(|(register, layout)| {
+                let start = usize::from(register.address.checked_sub(block.address)?);
+                let end = start + usize::from(register.count);
+                let decoded = match &block.content {
+                    BlockContent::Bits(bits) => layout.decode_bits(bits.get(start..end)?),
+                    BlockContent::Words(words) => layout.decode_words(words.get(start..end)?),
+                };
+                Some(Sample::now(register.id, decoded?))
+            })
+            .collect()
+    }
+}
+
 /// A profile without a mistake, ready for use.
 #[derive(Clone, Debug)]
 pub struct CompiledProfile {
@@ -69,11 +127,7 @@ pub struct CompiledProfile {
     pub(crate) sources: Vec<String>,
     pub(crate) identity: Identity,
     pub(crate) points: Vec<Point>,
-    pub(crate) registers: Vec<RegisterPoint>,
-    pub(crate) layouts: Vec<Layout>,
-    pub(crate) limits: ReadLimits,
-    pub(crate) serial: Option<SerialDefaults>,
-    pub(crate) probe: Option<Probe>,
+    pub(crate) medium: Medium,
     pub(crate) constants: Vec<(Path, Value)>,
     pub(crate) derivations: Vec<Derivation>,
     pub(crate) commands: BTreeMap<Path, Command>,
@@ -104,12 +158,12 @@ impl CompiledProfile {
 
     /// Returns the factory setting of the serial line.
     pub fn serial(&self) -> Option<&SerialDefaults> {
-        self.serial.as_ref()
+        self.registers()?.serial.as_ref()
     }
 
     /// Returns the point that recognizes the device.
     pub fn probe(&self) -> Option<&Probe> {
-        self.probe.as_ref()
+        self.registers()?.probe.as_ref()
     }
 
     /// Returns the resources that have a command, in order.
@@ -132,20 +186,30 @@ impl CompiledProfile {
         self.points.iter().find(|point| &*point.name == name)
     }
 
-    fn decode_block(&self, block: &RegisterBlock) -> Vec<Sample> {
-        let points = self.registers.iter().zip(&self.layouts);
-        points
-            .filter(|(register, _)| register.table == block.table)
-            .filter_map(|(register, layout)| {
-                let start = usize::from(register.address.checked_sub(block.address)?);
-                let end = start + usize::from(register.count);
-                let decoded = match &block.content {
-                    BlockContent::Bits(bits) => layout.decode_bits(bits.get(start..end)?),
-                    BlockContent::Words(words) => layout.decode_words(words.get(start..end)?),
-                };
-                Some(Sample::now(register.id, decoded?))
-            })
-            .collect()
+    /// Returns what a topic of a message is in this profile, and the device that it names.
+    pub fn topic<'t>(&self, topic: &'t str) -> Option<(TopicId, &'t str)> {
+        let topics = self.topics().iter().enumerate();
+        let mut fitting = topics.filter_map(|(index, known)| Some((index, known.topic.device(topic)?)));
+        let (index, device) = fitting.next()?;
+        Some((TopicId(u16::try_from(index).ok()?), device))
+    }
+
+    fn registers(&self) -> Option<&Registers> {
+        match &self.medium {
+            Medium::Modbus(registers) => Some(registers),
+            Medium::LoRaWan(_) | Medium::Mqtt(_) => None,
+        }
+    }
+
+    fn meaning(&self, frame: &Frame) -> Option<Meaning> {
+        match (&self.medium, frame) {
+            (Medium::Modbus(registers), Frame::ModbusBlock(block)) => {
+                is_consistent(block).then(|| Meaning::of(registers.decode(block)))
+            }
+            (Medium::LoRaWan(uplinks), Frame::LoRaWanData(data)) => uplinks.decode(data),
+            (Medium::Mqtt(messages), Frame::MqttMessage(message)) => messages.decode(message),
+            (Medium::Modbus(_) | Medium::LoRaWan(_) | Medium::Mqtt(_), _) => None,
+        }
     }
 }
 
@@ -171,21 +235,28 @@ impl Profile for CompiledProfile {
     }
 
     fn register_reads(&self) -> Option<(&[RegisterPoint], &ReadLimits)> {
-        Some((&self.registers, &self.limits))
+        let registers = self.registers()?;
+        Some((&registers.points, &registers.limits))
+    }
+
+    fn topics(&self) -> &[Subscription] {
+        match &self.medium {
+            Medium::Mqtt(messages) => &messages.topics,
+            Medium::Modbus(_) | Medium::LoRaWan(_) => &[],
+        }
+    }
+
+    fn lorawan(&self) -> Option<LoRaWanTraits> {
+        match &self.medium {
+            Medium::LoRaWan(uplinks) => Some(uplinks.traits),
+            Medium::Modbus(_) | Medium::Mqtt(_) => None,
+        }
     }
 
     fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
-        match frame {
-            Frame::ModbusBlock(block) if is_consistent(block) => Ok(Meaning::of(self.decode_block(block))),
-            Frame::ModbusBlock(_)
-            | Frame::ModbusWrite(_)
-            | Frame::LoRaWanData(_)
-            | Frame::LoRaWanCommand(_)
-            | Frame::MqttMessage(_)
-            | Frame::MqttPublish(_) => Err(DecodeError::Foreign {
-                profile: self.id.clone(),
-            }),
-        }
+        self.meaning(frame).ok_or_else(|| DecodeError::Foreign {
+            profile: self.id.clone(),
+        })
     }
 
     fn encode(&self, path: Path, value: &Value) -> Result<Encoded, EncodeError> {
@@ -193,12 +264,11 @@ impl Profile for CompiledProfile {
             profile: self.id.clone(),
             path,
         })?;
-        let write = command.write(value).map_err(|reason| EncodeError::Unfit {
+        command.encode(value).map_err(|reason| EncodeError::Unfit {
             path,
             value: value.to_string(),
             reason,
-        })?;
-        Ok(Encoded::of(Frame::ModbusWrite(write)))
+        })
     }
 
     fn commands(&self, path: Path) -> bool {
@@ -211,116 +281,4 @@ fn is_consistent(block: &RegisterBlock) -> bool {
         BlockContent::Bits(_) => block.table.is_bits(),
         BlockContent::Words(_) => !block.table.is_bits(),
     }
-}
-
-/// How a value for a resource becomes a write.
-#[derive(Clone, Debug)]
-pub(crate) struct Command {
-    pub(crate) value_type: Option<ValueType>,
-    pub(crate) function: WriteFunction,
-    pub(crate) address: u16,
-    pub(crate) content: CommandContent,
-    pub(crate) verify: Option<Verify>,
-}
-
-/// What a command writes.
-#[derive(Clone, Debug)]
-pub(crate) enum CommandContent {
-    /// One of the values listed, each with what stands for it.
-    Choices(Vec<(Value, BlockContent)>),
-    /// Always the same, for what is executed.
-    Fixed(BlockContent),
-    /// A number of the registry's unit within a range.
-    Number {
-        encoding: Encoding,
-        order: Order,
-        to_raw: Linear,
-        low: f64,
-        high: f64,
-    },
-}
-
-/// Where and when to read back.
-#[derive(Clone, Debug)]
-pub(crate) struct Verify {
-    pub(crate) table: Table,
-    pub(crate) address: u16,
-    pub(crate) count: u16,
-    pub(crate) at: u16,
-    /// What stands there for each value, where that is not what was written.
-    pub(crate) expect: Vec<(Value, BlockContent)>,
-    pub(crate) after_ms: u64,
-    pub(crate) within_ms: u64,
-}
-
-impl Command {
-    fn write(&self, value: &Value) -> Result<RegisterWrite, String> {
-        let content = self.content(value)?;
-        let read_back = self.verify.as_ref().map(|verify| ReadBack {
-            table: verify.table,
-            address: verify.address,
-            count: verify.count,
-            at: verify.at,
-            expect: chosen(&verify.expect, value).unwrap_or(&content).clone(),
-            after_ms: verify.after_ms,
-            within_ms: verify.within_ms,
-        });
-        Ok(RegisterWrite {
-            function: self.function,
-            address: self.address,
-            content,
-            read_back,
-        })
-    }
-
-    fn content(&self, value: &Value) -> Result<BlockContent, String> {
-        match &self.content {
-            CommandContent::Fixed(content) => Ok(content.clone()),
-            CommandContent::Choices(choices) => {
-                self.check_type(value)?;
-                let choice = chosen(choices, value);
-                choice.cloned().ok_or_else(|| {
-                    let known: Vec<String> = choices.iter().map(|(v, _)| v.to_string()).collect();
-                    format!("the device takes only {}", known.join(" or "))
-                })
-            }
-            CommandContent::Number {
-                encoding,
-                order,
-                to_raw,
-                low,
-                high,
-            } => {
-                self.check_type(value)?;
-                let number = value.as_f64().ok_or("it is not a number")?;
-                if !(*low..=*high).contains(&number) {
-                    return Err(format!("the device takes {low} to {high}"));
-                }
-                let words = register::encode(*encoding, *order, to_raw.apply(number));
-                let words = words.ok_or("it does not fit the register")?;
-                Ok(BlockContent::Words(words))
-            }
-        }
-    }
-
-    fn check_type(&self, value: &Value) -> Result<(), String> {
-        let is_number =
-            |t: ValueType| matches!(t, ValueType::Integer | ValueType::Unsigned | ValueType::Time);
-        let given = value.value_type();
-        match self.value_type {
-            Some(expected) if expected != given && !(is_number(expected) && is_number(given)) => {
-                Err(format!("the resource is of type {expected}"))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-fn chosen<'c>(choices: &'c [(Value, BlockContent)], value: &Value) -> Option<&'c BlockContent> {
-    let same = |choice: &Value| match (choice.as_f64(), value.as_f64()) {
-        (Some(a), Some(b)) => a == b,
-        (Some(_) | None, _) => choice == value,
-    };
-    let (_, content) = choices.iter().find(|(choice, _)| same(choice))?;
-    Some(content)
 }

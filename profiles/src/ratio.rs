@@ -134,10 +134,22 @@ impl Linear {
 
     /// Applies it to an integer, rounding once.
     pub(crate) fn apply_integer(self, value: i128) -> f64 {
-        Ratio::of_integer(value)
-            .times(self.slope)
-            .and_then(|product| product.plus(self.offset))
-            .map_or_else(|| self.apply(value as f64), Ratio::as_f64)
+        self.apply_exactly(Ratio::of_integer(value))
+            .unwrap_or_else(|| self.apply(value as f64))
+    }
+
+    /// Applies it to the decimal number that is written as `value` is, rounding once.
+    pub(crate) fn apply_decimal(self, value: f64) -> f64 {
+        if self == Self::IDENTITY {
+            return value;
+        }
+        Ratio::from_decimal(&value.to_string())
+            .and_then(|decimal| self.apply_exactly(decimal))
+            .unwrap_or_else(|| self.apply(value))
+    }
+
+    fn apply_exactly(self, value: Ratio) -> Option<f64> {
+        Some(value.times(self.slope)?.plus(self.offset)?.as_f64())
     }
 
     pub(crate) fn apply(self, value: f64) -> f64 {
@@ -185,5 +197,19 @@ mod tests {
         assert_eq!(shifted.apply_integer(651), 25.1);
         assert_eq!(shifted.inverse().unwrap().apply(25.1).round(), 651.0);
         assert_eq!(shifted.apply_integer(i128::MAX), shifted.apply(i128::MAX as f64));
+        assert_eq!(
+            shifted.apply_decimal(f64::NAN).to_bits(),
+            shifted.apply(f64::NAN).to_bits()
+        );
+        let thousand = Linear {
+            slope: ratio("1000"),
+            offset: Ratio::ZERO,
+        };
+        assert_eq!(
+            (thousand.apply_decimal(0.057), thousand.apply(0.057)),
+            (57.0, 57.0)
+        );
+        assert_eq!(thousand.apply_decimal(0.235), 235.0);
+        assert_eq!(thousand.apply_decimal(1e300), thousand.apply(1e300));
     }
 }

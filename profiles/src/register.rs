@@ -1,5 +1,7 @@
 //! Numbers in registers: types and word orders, both ways.
 
+use crate::ratio::Linear;
+
 /// How a value stands in its registers or bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -83,13 +85,24 @@ impl Order {
 pub(crate) enum Raw {
     Integer(i128),
     Float(f64),
+    /// A number that came as decimal text, and is reckoned with as such: 0.1 is a tenth.
+    Decimal(f64),
 }
 
 impl Raw {
     pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Integer(value) => value as f64,
-            Self::Float(value) => value,
+            Self::Float(value) | Self::Decimal(value) => value,
+        }
+    }
+
+    /// Returns the number scaled, rounded once where it is exact.
+    pub(crate) fn scaled(self, scale: Linear) -> f64 {
+        match self {
+            Self::Integer(value) => scale.apply_integer(value),
+            Self::Float(value) => scale.apply(value),
+            Self::Decimal(value) => scale.apply_decimal(value),
         }
     }
 }

@@ -6,11 +6,11 @@ use ucifi_core::field::{BlockContent, Table as RegisterTable, WriteFunction};
 
 use super::modbus::{self, TABLES, refuse_ambiguous};
 use super::point::{linear, unit};
-use super::resource::{UnitOf, Use, value_from_key};
-use super::{Draft, number};
+use super::resource::{Target, UnitOf, Use, value_from_key};
+use super::{Draft, Speaks, number};
+use crate::command::{Action, Command, CommandContent, RegisterCommand, Verify};
 use crate::document::{Item, Table};
 use crate::expression::Scope;
-use crate::profile::{Command, CommandContent, Verify};
 use crate::register::{self, Encoding, Order};
 
 const FUNCTIONS: [(&str, WriteFunction); 4] = [
@@ -29,41 +29,27 @@ struct Form {
 }
 
 impl<'d> Draft<'d> {
+    /// Reads one `[[command]]`.
     pub(super) fn command(&mut self, table: &Table<'d>, scope: Scope) {
-        refuse_ambiguous(table);
         let executed = table.get("on_execute");
         let (item, usage) = match executed {
             Some(item) => (Some(item), Use::Execute),
             None => (table.require("on_write"), Use::Write),
         };
         let target = item.and_then(|item| self.target(&item, scope, usage));
-        let form = self.form(table);
-        let registers = match form.map(|form| form.function) {
-            Some(WriteFunction::SingleCoil | WriteFunction::MultipleCoils) => RegisterTable::Coils,
-            Some(WriteFunction::SingleRegister | WriteFunction::MultipleRegisters) | None => {
-                RegisterTable::HoldingRegisters
-            }
-        };
-        let count = form.map_or(1, |form| form.encoding.count());
-        let at = table.require("at");
-        let address = at.and_then(|at| self.address(&at, scope, registers, count));
-        let content = target.as_ref().zip(form).and_then(|(target, form)| {
-            command_content(table, form, target.definition, &self.unit_of(target), usage)
-        });
-        let verify = match (&target, form) {
-            (Some(target), Some(form)) => {
-                self.verify(table, scope, form, registers, address, target.definition)
-            }
-            (Some(_) | None, _) => {
-                table.accept(&CONTENT_KEYS);
-                None
-            }
+        let action = match self.speaks {
+            Speaks::Modbus => self
+                .register_command(table, scope, usage, target.as_ref())
+                .map(Action::Registers),
+            Speaks::LoRaWan => self
+                .downlink(table, scope, usage, target.as_ref())
+                .map(Action::Downlink),
+            Speaks::Mqtt => self
+                .publish(table, scope, usage, target.as_ref())
+                .map(Action::Publish),
         };
         table.finish();
-        let (Some(item), Some(target), Some(form)) = (item, target, form) else {
-            return;
-        };
-        let (Some(address), Some(content), Some(verify)) = (address, content, verify) else {
+        let (Some(item), Some(target), Some(action)) = (item, target, action) else {
             return;
         };
         if let Some(first) = self.commanded.get(&target.path) {
@@ -74,14 +60,46 @@ impl<'d> Draft<'d> {
             return;
         }
         self.commanded.insert(target.path, item.place());
-        let command = Command {
-            value_type: target.definition.value_type,
-            function: form.function,
-            address,
-            content,
-            verify,
+        let value_type = target.definition.value_type;
+        self.commands.insert(target.path, Command { value_type, action });
+    }
+
+    fn register_command(
+        &self,
+        table: &Table<'d>,
+        scope: Scope,
+        usage: Use,
+        target: Option<&Target<'d>>,
+    ) -> Option<RegisterCommand> {
+        refuse_ambiguous(table);
+        let form = self.form(table);
+        let registers = match form.map(|form| form.function) {
+            Some(WriteFunction::SingleCoil | WriteFunction::MultipleCoils) => RegisterTable::Coils,
+            Some(WriteFunction::SingleRegister | WriteFunction::MultipleRegisters) | None => {
+                RegisterTable::HoldingRegisters
+            }
         };
-        self.commands.insert(target.path, command);
+        let count = form.map_or(1, |form| form.encoding.count());
+        let at = table.require("at");
+        let address = at.and_then(|at| self.address(&at, scope, registers, count));
+        let content = target.zip(form).and_then(|(target, form)| {
+            command_content(table, form, target.definition, &self.unit_of(target), usage)
+        });
+        let verify = match (target, form) {
+            (Some(target), Some(form)) => {
+                self.verify(table, scope, form, registers, address, target.definition)
+            }
+            (Some(_) | None, _) => {
+                table.accept(&CONTENT_KEYS);
+                None
+            }
+        };
+        Some(RegisterCommand {
+            function: form?.function,
+            address: address?,
+            content: content?,
+            verify: verify?,
+        })
     }
 
     fn form(&self, table: &Table<'d>) -> Option<Form> {
@@ -126,24 +144,9 @@ impl<'d> Draft<'d> {
         address: Option<u16>,
         definition: &ResourceDefinition,
     ) -> Option<Option<Verify>> {
-        let Some(item) = table.get("verify") else {
-            table.get("reason");
-            return table.error_with_help(
-                "verify is missing: a write that nobody reads back is a hope",
-                "write verify = { after_ms = 50, within_ms = 1000 }, or verify = \"none\" and the reason",
-            );
+        let Some(verify) = verification(table, "{ after_ms = 50, within_ms = 1000 }")? else {
+            return Some(None);
         };
-        if item.if_string() == Some("none") {
-            let reason = table.get("reason").and_then(|reason| reason.string());
-            return match reason.filter(|reason| !reason.is_empty()) {
-                Some(_) => Some(None),
-                None => item.error_with_help(
-                    "verify = \"none\" needs a reason",
-                    "write reason = \"…\" beside it",
-                ),
-            };
-        }
-        let verify = item.table()?;
         let read = self.read_back(&verify, scope, form, written, address, definition);
         verify.finish();
         read.map(Some)
@@ -212,6 +215,28 @@ impl<'d> Draft<'d> {
     }
 }
 
+/// Returns the table of `verify`; the inner option is none where a reason says why nothing is verified.
+pub(super) fn verification<'d>(table: &Table<'d>, example: &str) -> Option<Option<Table<'d>>> {
+    let Some(item) = table.get("verify") else {
+        table.get("reason");
+        return table.error_with_help(
+            "verify is missing: a write that nobody reads back is a hope",
+            format!("write verify = {example}, or verify = \"none\" and the reason"),
+        );
+    };
+    if item.if_string() != Some("none") {
+        return item.table().map(Some);
+    }
+    let reason = table.get("reason").and_then(|reason| reason.string());
+    match reason.filter(|reason| !reason.is_empty()) {
+        Some(_) => Some(None),
+        None => item.error_with_help(
+            "verify = \"none\" needs a reason",
+            "write reason = \"…\" beside it",
+        ),
+    }
+}
+
 /// What is left unread where a former mistake hides its meaning.
 const CONTENT_KEYS: [&str; 8] = [
     "values", "value", "range", "scale", "offset", "unit", "verify", "reason",
@@ -251,13 +276,7 @@ fn command_content(
         );
     }
     let to_registry = linear(table).zip(unit(table, definition, wanted));
-    let range = table.require("range").and_then(|item| {
-        let bounds: Vec<f64> = item.items()?.iter().map(Item::float).collect::<Option<_>>()?;
-        match bounds.as_slice() {
-            &[low, high] if low <= high => Some((low, high)),
-            _ => item.error("range must be [lowest, highest], in the unit of the registry"),
-        }
-    });
+    let range = table.require("range").and_then(|item| range(&item));
     let (scale, unit) = to_registry?;
     let (low, high) = range?;
     Some(CommandContent::Number {
@@ -269,12 +288,29 @@ fn command_content(
     })
 }
 
+pub(super) fn range(item: &Item<'_>) -> Option<(f64, f64)> {
+    let bounds: Vec<f64> = item.items()?.iter().map(Item::float).collect::<Option<_>>()?;
+    match bounds.as_slice() {
+        &[low, high] if low <= high => Some((low, high)),
+        _ => item.error("range must be [lowest, highest], in the unit of the registry"),
+    }
+}
+
 fn read_choices(
     map: &Table<'_>,
     form: Form,
     registers: RegisterTable,
     definition: &ResourceDefinition,
 ) -> Option<Vec<(Value, BlockContent)>> {
+    keyed_by_value(map, definition, |item| raw_content(item, form, registers))
+}
+
+/// Returns what each value of a resource is paired with.
+pub(super) fn keyed_by_value<'d, T>(
+    map: &Table<'d>,
+    definition: &ResourceDefinition,
+    read: impl Fn(&Item<'d>) -> Option<T>,
+) -> Option<Vec<(Value, T)>> {
     let value_type = definition.value_type.unwrap_or(ValueType::String);
     let choices: Vec<_> = map
         .entries()
@@ -286,7 +322,7 @@ fn read_choices(
             if let Err(reason) = definition.check(&value) {
                 return item.error(reason);
             }
-            Some((value, raw_content(&item, form, registers)?))
+            Some((value, read(&item)?))
         })
         .collect::<Option<_>>()?;
     if choices.is_empty() {

@@ -6,9 +6,13 @@ mod check;
 mod command;
 mod derive;
 mod header;
+mod lorawan;
 mod modbus;
+mod mqtt;
+mod payload;
 mod point;
 mod resource;
+mod send;
 mod test;
 
 use std::collections::BTreeMap;
@@ -19,13 +23,18 @@ use lwm2m_client::{Path, Value};
 use ucifi_core::field::{PointId, RegisterPoint};
 use ucifi_core::profile::{Derivation, Point};
 
+use crate::command::Command;
 use crate::document::{Diagnostic, Document, Item, Place, Table, nearest};
 use crate::expression::Scope;
 use crate::golden::Test;
 use crate::layout::Layout;
 use crate::limits::{MAX_ENTRIES, MAX_POINTS, MAX_PROFILE_BYTES, MAX_TEMPLATE_COPIES, MAX_TEMPLATES};
-use crate::profile::{Command, CompiledProfile, Probe};
+use crate::message::Messages;
+use crate::payload::Payload;
+use crate::profile::{CompiledProfile, Medium, Probe, Registers, Uplinks};
+use lorawan::LoRaWan;
 use modbus::Modbus;
+use mqtt::Mqtt;
 
 /// Compiles a profile; `file` is the name that diagnostics show.
 ///
@@ -48,8 +57,8 @@ pub fn compile(file: &str, text: &str, table: &ObjectTable) -> Result<CompiledPr
 fn read(document: &Document<'_>, objects: &ObjectTable) -> CompiledProfile {
     let root = document.root();
     let header = header::read(&root);
-    let modbus = modbus::read(&root);
-    let mut draft = Draft::new(document, objects, modbus);
+    let mut draft = Draft::new(document, objects);
+    draft.medium(&root);
     draft.sources(&root, Scope::default());
     draft.templates(&root);
     draft.results(&root, Scope::default());
@@ -60,11 +69,34 @@ fn read(document: &Document<'_>, objects: &ObjectTable) -> CompiledProfile {
     draft.into_profile(header, probe)
 }
 
+/// Which protocol the device speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Modbus,
+    LoRaWan,
+    Mqtt,
+}
+
+impl Speaks {
+    const TABLES: [(&'static str, Self); 3] = [
+        ("modbus", Self::Modbus),
+        ("lorawan", Self::LoRaWan),
+        ("mqtt", Self::Mqtt),
+    ];
+}
+
 /// A profile in the making.
 struct Draft<'d> {
     document: &'d Document<'d>,
     objects: &'d ObjectTable,
+    speaks: Speaks,
     modbus: Modbus<'d>,
+    lorawan: LoRaWan,
+    mqtt: Mqtt,
+    /// What a LoRaWAN device sends on each port.
+    uplinks: Vec<(u8, Payload)>,
+    /// What an MQTT device publishes.
+    messages: Messages,
     points: Vec<Point>,
     registers: Vec<RegisterPoint>,
     layouts: Vec<Layout>,
@@ -82,11 +114,16 @@ struct Draft<'d> {
 }
 
 impl<'d> Draft<'d> {
-    fn new(document: &'d Document<'d>, objects: &'d ObjectTable, modbus: Modbus<'d>) -> Self {
+    fn new(document: &'d Document<'d>, objects: &'d ObjectTable) -> Self {
         Self {
             document,
             objects,
-            modbus,
+            speaks: Speaks::Modbus,
+            modbus: Modbus::default(),
+            lorawan: LoRaWan::default(),
+            mqtt: Mqtt::default(),
+            uplinks: Vec::new(),
+            messages: Messages::default(),
             points: Vec::new(),
             registers: Vec::new(),
             layouts: Vec::new(),
@@ -101,6 +138,36 @@ impl<'d> Draft<'d> {
         }
     }
 
+    /// Reads the table of the protocol.
+    fn medium(&mut self, root: &Table<'d>) {
+        let found: Vec<_> = Speaks::TABLES
+            .iter()
+            .filter_map(|(key, speaks)| Some((root.get(key)?, *speaks)))
+            .collect();
+        let [(item, speaks), rest @ ..] = found.as_slice() else {
+            root.error_with_help::<()>(
+                "[modbus], [lorawan] or [mqtt] is missing",
+                "the table says which protocol the device speaks",
+            );
+            return;
+        };
+        for (other, _) in rest {
+            other.error::<()>(format!(
+                "[{}] is there already: a device has one protocol",
+                item.key()
+            ));
+        }
+        self.speaks = *speaks;
+        let Some(table) = item.table() else {
+            return;
+        };
+        match speaks {
+            Speaks::Modbus => self.modbus = modbus::read(&table),
+            Speaks::LoRaWan => self.lorawan = lorawan::read(&table),
+            Speaks::Mqtt => self.mqtt(&table),
+        }
+    }
+
     /// Reads what needs nothing else: constants, then points, since a constant may name the unit of an instance.
     fn sources(&mut self, table: &Table<'d>, scope: Scope) {
         if let Some(constants) = table.get("constants").and_then(|item| item.table()) {
@@ -112,6 +179,14 @@ impl<'d> Draft<'d> {
                 self.constant(item, scope);
             }
         }
+        match self.speaks {
+            Speaks::Modbus => self.register_points(table, scope),
+            Speaks::LoRaWan => self.read_uplinks(table, scope),
+            Speaks::Mqtt => self.read_topics(table, scope),
+        }
+    }
+
+    fn register_points(&mut self, table: &Table<'d>, scope: Scope) {
         if let Some(points) = table.get("points").and_then(|item| item.table()) {
             for item in points.entries() {
                 if self.points.len() >= MAX_POINTS {
@@ -161,7 +236,12 @@ impl<'d> Draft<'d> {
                     break;
                 }
             }
-            template.accept(&["points", "constants", "derive", "command"]);
+            template.accept(&["constants", "derive", "command"]);
+            template.accept(match self.speaks {
+                Speaks::Modbus => &["points"],
+                Speaks::LoRaWan => &["uplink"],
+                Speaks::Mqtt => &["topic"],
+            });
             template.finish();
         }
     }
@@ -199,6 +279,20 @@ impl<'d> Draft<'d> {
     }
 
     fn into_profile(self, header: header::Header<'_>, probe: Option<Probe>) -> CompiledProfile {
+        let medium = match self.speaks {
+            Speaks::Modbus => Medium::Modbus(Registers {
+                points: self.registers,
+                layouts: self.layouts,
+                limits: self.modbus.limits,
+                serial: self.modbus.serial,
+                probe,
+            }),
+            Speaks::LoRaWan => Medium::LoRaWan(Uplinks {
+                traits: self.lorawan.traits,
+                payloads: self.uplinks,
+            }),
+            Speaks::Mqtt => Medium::Mqtt(self.messages),
+        };
         CompiledProfile {
             id: header.id,
             aliases: header.aliases,
@@ -207,11 +301,7 @@ impl<'d> Draft<'d> {
             sources: header.sources,
             identity: header.identity,
             points: self.points,
-            registers: self.registers,
-            layouts: self.layouts,
-            limits: self.modbus.limits,
-            serial: self.modbus.serial,
-            probe,
+            medium,
             constants: self.constants,
             derivations: self.derivations,
             commands: self.commands,

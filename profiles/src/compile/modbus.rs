@@ -15,6 +15,7 @@ pub(super) const TABLES: [(&str, RegisterTable); 4] = [
 ];
 
 /// Defaults of the points, and what holds for the whole unit.
+#[derive(Default)]
 pub(super) struct Modbus<'d> {
     /// What the first register is called: 0 on the wire, 1 in many manuals.
     pub(super) base: u16,
@@ -26,20 +27,9 @@ pub(super) struct Modbus<'d> {
     pub(super) probe: Option<Item<'d>>,
 }
 
-pub(super) fn read<'d>(root: &Table<'d>) -> Modbus<'d> {
-    let mut modbus = Modbus {
-        base: 0,
-        table: None,
-        order: None,
-        encoding: None,
-        limits: ReadLimits::default(),
-        serial: None,
-        probe: None,
-    };
-    let Some(table) = root.require("modbus").and_then(|item| item.table()) else {
-        return modbus;
-    };
-    refuse_ambiguous(&table);
+pub(super) fn read<'d>(table: &Table<'d>) -> Modbus<'d> {
+    let mut modbus = Modbus::default();
+    refuse_ambiguous(table);
     modbus.base = table
         .require("base")
         .and_then(|item| item.integer(0..=1))

@@ -13,7 +13,8 @@ use super::resource::{Target, UnitOf, Use, typed_value, unit_help};
 use super::{Draft, number};
 use crate::document::{Item, Table};
 use crate::expression::Scope;
-use crate::layout::{Layout, Meaning, Number, Take};
+use crate::layout::{Absent, Layout, Limit, Meaning, Number, Take};
+use crate::limits::MAX_POINTS;
 use crate::ratio::{Linear, Ratio};
 use crate::register::{Encoding, Order, Raw};
 use crate::units;
@@ -55,13 +56,13 @@ impl<'d> Draft<'d> {
         let meaning = target
             .as_ref()
             .zip(position.as_ref())
-            .and_then(|(target, position)| self.meaning(&table, position, target));
+            .and_then(|(target, position)| self.meaning(&table, position.encoding.is_boolean(), target));
         if target.is_none() || position.is_none() {
             table.accept(&MEANING_KEYS);
         }
         let absent = position
             .as_ref()
-            .map(|position| absent(&table, position.encoding))
+            .map(|position| absent(&table, range_of(position.encoding)))
             .unwrap_or_default();
         let (class, every_ms, heartbeat_ms) = timing(&table);
         table.finish();
@@ -77,10 +78,7 @@ impl<'d> Draft<'d> {
         let point = Point {
             name,
             path: target.path,
-            unit: match self.unit_of(&target) {
-                UnitOf::Fixed(unit) => unit.into(),
-                UnitOf::Unnamed(_) => "".into(),
-            },
+            unit: self.unit_text(&target),
             class,
             every_ms,
             deadband,
@@ -89,24 +87,17 @@ impl<'d> Draft<'d> {
         self.add(&item, point, &position, absent, meaning);
     }
 
-    fn add(
-        &mut self,
-        item: &Item<'d>,
-        point: Point,
-        position: &Position,
-        absent: Vec<Raw>,
-        meaning: Meaning,
-    ) {
-        let Ok(index) = u16::try_from(self.points.len()) else {
+    fn add(&mut self, item: &Item<'d>, point: Point, position: &Position, absent: Absent, meaning: Meaning) {
+        let every_ms = point.every_ms;
+        let Some(id) = self.push_point(item, point) else {
             return;
         };
-        let id = PointId(index);
         self.registers.push(RegisterPoint {
             id,
             table: position.table,
             address: position.address,
             count: position.encoding.count(),
-            every_ms: point.every_ms,
+            every_ms,
         });
         self.layouts.push(Layout {
             encoding: position.encoding,
@@ -114,9 +105,87 @@ impl<'d> Draft<'d> {
             absent,
             meaning,
         });
+    }
+
+    fn push_point(&mut self, item: &Item<'d>, point: Point) -> Option<PointId> {
+        let id = PointId(u16::try_from(self.points.len()).ok()?);
         self.point_places.push(item.place());
         self.names.insert(point.name.clone(), id);
         self.points.push(point);
+        Some(id)
+    }
+
+    /// Returns the point that a device fills by itself. It may stand in several payloads or messages: it is the same
+    /// one where the name and the resource are the same.
+    pub(super) fn sent_point(
+        &mut self,
+        item: &Item<'d>,
+        table: &Table<'d>,
+        scope: Scope,
+        every_ms: u64,
+        target: Option<&Target<'d>>,
+        deadband: Option<Deadband>,
+    ) -> Option<PointId> {
+        table.refuse(
+            "every_ms",
+            "nobody asks this device: it sends by itself",
+            "write every_secs beside the points, for how often it does",
+        );
+        let text = scope.text(item.key()).ok();
+        if let Some(id) = text.and_then(|text| self.names.get(text.as_str()).copied()) {
+            return self.known_again(item, table, id, target?);
+        }
+        let name = self.name(item, scope);
+        let (class, _, heartbeat_ms) = timing(table);
+        let (name, target, deadband) = (name?, target?, deadband?);
+        if self.points.len() >= MAX_POINTS {
+            return item.error(format!("a profile has at most {MAX_POINTS} points"));
+        }
+        if !self.fill(item, target.path) {
+            return None;
+        }
+        let unit = self.unit_text(target);
+        let point = Point {
+            name,
+            path: target.path,
+            unit,
+            class,
+            every_ms,
+            deadband,
+            heartbeat_ms,
+        };
+        self.push_point(item, point)
+    }
+
+    fn known_again(
+        &self,
+        item: &Item<'_>,
+        table: &Table<'_>,
+        id: PointId,
+        target: &Target<'_>,
+    ) -> Option<PointId> {
+        for key in ["class", "deadband", "heartbeat_ms"] {
+            table.refuse(
+                key,
+                &format!("{key} stands where the point stands first"),
+                "remove it here",
+            );
+        }
+        let path = self.points.get(usize::from(id.0))?.path;
+        if path == target.path {
+            return Some(id);
+        }
+        item.error_with_help(
+            format!("the point stands for {path} above"),
+            "give one of the two another name",
+        )
+    }
+
+    fn unit_text(&self, target: &Target<'_>) -> Arc<str> {
+        match self.unit_of(target) {
+            UnitOf::Fixed(unit) => unit.into(),
+            UnitOf::Unnamed(_) => "".into(),
+        }
     }
 
     fn name(&self, item: &Item<'_>, scope: Scope) -> Option<Arc<str>> {
@@ -241,27 +310,22 @@ impl<'d> Draft<'d> {
         u16::try_from(wire).ok()
     }
 
-    fn meaning(
+    /// Returns what a number or a bit stands for, and which change of it is no news.
+    pub(super) fn meaning(
         &self,
         table: &Table<'d>,
-        position: &Position,
+        is_bit: bool,
         target: &Target<'_>,
     ) -> Option<(Meaning, Deadband)> {
         let definition = target.definition;
         let value_type = definition.value_type?;
         if let Some(map) = table.get("map") {
-            for key in ["unit", "scale", "offset", "min", "max", "deadband", "take"] {
-                table.refuse(
-                    key,
-                    &format!("{key} has no meaning beside map"),
-                    "remove one of the two",
-                );
-            }
-            let meaning = self.choices(&map.table()?, position.encoding, definition, value_type)?;
+            refuse_beside_map(table);
+            let meaning = self.choices(&map.table()?, is_bit, definition, value_type)?;
             return Some((meaning, Deadband::default()));
         }
-        if position.encoding.is_boolean() {
-            for key in ["unit", "scale", "offset", "min", "max", "deadband", "take"] {
+        if is_bit {
+            for key in NUMBER_KEYS {
                 table.refuse(key, &format!("{key} has no meaning for a bit"), "remove it");
             }
             if value_type == ValueType::Boolean {
@@ -272,13 +336,19 @@ impl<'d> Draft<'d> {
                 "say what 0 and 1 stand for, as in map = { 0 = 0, 1 = 100 }",
             );
         }
-        self.measured(table, target, value_type)
+        if value_type == ValueType::Boolean
+            && let Some(limit) = limit(table)
+        {
+            return Some((Meaning::Limit(limit?), Deadband::default()));
+        }
+        let (number, deadband) = self.measured(table, target, value_type)?;
+        Some((Meaning::Number(number), deadband))
     }
 
     fn choices(
         &self,
         map: &Table<'d>,
-        encoding: Encoding,
+        is_bit: bool,
         definition: &ResourceDefinition,
         value_type: ValueType,
     ) -> Option<Meaning> {
@@ -289,7 +359,7 @@ impl<'d> Draft<'d> {
                 "true" => Some(1),
                 text => Scope::default().number(text).ok().map(i128::from),
             };
-            let Some(key) = key.filter(|key| !encoding.is_boolean() || (0..=1).contains(key)) else {
+            let Some(key) = key.filter(|key| !is_bit || (0..=1).contains(key)) else {
                 return item.error(format!("{:?} is no value of the register", item.key()));
             };
             let value: Value = typed_value(&item, value_type, Scope::default())?;
@@ -304,12 +374,13 @@ impl<'d> Draft<'d> {
         Some(Meaning::Choices(choices))
     }
 
-    fn measured(
+    /// Returns how a measured number is scaled and checked, and which change of it is no news.
+    pub(super) fn measured(
         &self,
         table: &Table<'d>,
         target: &Target<'_>,
         value_type: ValueType,
-    ) -> Option<(Meaning, Deadband)> {
+    ) -> Option<(Number, Deadband)> {
         let definition = target.definition;
         let scale = linear(table);
         let unit = unit(table, definition, &self.unit_of(target));
@@ -337,7 +408,7 @@ impl<'d> Draft<'d> {
             value_type,
         };
         let width = (width * unit.slope.as_f64()).abs();
-        Some((Meaning::Number(number), Deadband::new(width)?))
+        Some((number, Deadband::new(width)?))
     }
 }
 
@@ -353,9 +424,44 @@ fn is_number(value_type: ValueType) -> bool {
 }
 
 /// What is left unread where a former mistake hides its meaning.
-const MEANING_KEYS: [&str; 9] = [
-    "map", "unit", "scale", "offset", "min", "max", "deadband", "take", "absent",
+pub(super) const MEANING_KEYS: [&str; 11] = [
+    "map", "unit", "scale", "offset", "min", "max", "deadband", "take", "absent", "above", "below",
 ];
+
+const NUMBER_KEYS: [&str; 7] = ["unit", "scale", "offset", "min", "max", "deadband", "take"];
+
+pub(super) fn refuse_beside_map(table: &Table<'_>) {
+    for key in NUMBER_KEYS {
+        table.refuse(
+            key,
+            &format!("{key} has no meaning beside map"),
+            "remove one of the two",
+        );
+    }
+}
+
+/// Reads `above` or `below`, where one is there; the inner option says whether it is good.
+pub(super) fn limit(table: &Table<'_>) -> Option<Option<Limit>> {
+    let above = table.get("above");
+    let below = table.get("below");
+    let item = above.or(below)?;
+    for key in ["unit", "min", "max", "deadband", "take"] {
+        table.refuse(
+            key,
+            &format!("{key} has no meaning beside {}", item.key()),
+            "remove one of the two",
+        );
+    }
+    if above.is_some() && below.is_some() {
+        return Some(item.error("an alarm is either above or below a limit"));
+    }
+    let (scale, at) = (linear(table), item.float());
+    Some(scale.zip(at).map(|(scale, at)| Limit {
+        scale,
+        at,
+        above: above.is_some(),
+    }))
+}
 
 pub(super) fn linear(table: &Table<'_>) -> Option<Linear> {
     let ratio = |key: &str, default: Ratio| match table.get(key) {
@@ -436,33 +542,74 @@ fn deadband(item: &Item<'_>) -> Option<f64> {
     Some(width)
 }
 
-/// Returns the numbers that stand for no value; a bit pattern such as 0x8000 counts for a signed type too.
-fn absent(table: &Table<'_>, encoding: Encoding) -> Vec<Raw> {
-    let Some(item) = table.get("absent") else {
-        return Vec::new();
-    };
-    if encoding.is_boolean() {
-        item.error::<()>("a bit has no number to spare for \"absent\"");
-        return Vec::new();
-    }
-    let items = item.items().unwrap_or_default();
-    items.iter().filter_map(|item| sentinel(item, encoding)).collect()
+/// Which numbers an encoding can hold.
+pub(super) enum NumberRange {
+    /// Whole ones; a signed one also counts by its bit pattern, below the span.
+    Whole {
+        low: i128,
+        high: i128,
+        span: i128,
+    },
+    Single,
+    Double,
+    Bit,
 }
 
-fn sentinel(item: &Item<'_>, encoding: Encoding) -> Option<Raw> {
-    let (low, high, span): (i128, i128, i128) = match encoding {
-        Encoding::F32 => return item.float().map(|value| Raw::Float(f64::from(value as f32))),
-        Encoding::F64 => return item.float().map(Raw::Float),
-        Encoding::Bool | Encoding::Bit(_) => return None,
-        Encoding::U16 => (0, u16::MAX.into(), 0),
-        Encoding::U32 => (0, u32::MAX.into(), 0),
-        Encoding::U64 => (0, u64::MAX.into(), 0),
-        Encoding::I16 => (i16::MIN.into(), i16::MAX.into(), 1 << 16),
-        Encoding::I32 => (i32::MIN.into(), i32::MAX.into(), 1 << 32),
-        Encoding::I64 => (i64::MIN.into(), i64::MAX.into(), 1 << 64),
+impl NumberRange {
+    pub(super) fn unsigned(bits: u32) -> Self {
+        Self::Whole {
+            low: 0,
+            high: (1 << bits) - 1,
+            span: 0,
+        }
+    }
+
+    pub(super) fn signed(bits: u32) -> Self {
+        Self::Whole {
+            low: -(1 << (bits - 1)),
+            high: (1 << (bits - 1)) - 1,
+            span: 1 << bits,
+        }
+    }
+}
+
+fn range_of(encoding: Encoding) -> NumberRange {
+    match encoding {
+        Encoding::Bool | Encoding::Bit(_) => NumberRange::Bit,
+        Encoding::F32 => NumberRange::Single,
+        Encoding::F64 => NumberRange::Double,
+        Encoding::U16 => NumberRange::unsigned(16),
+        Encoding::U32 => NumberRange::unsigned(32),
+        Encoding::U64 => NumberRange::unsigned(64),
+        Encoding::I16 => NumberRange::signed(16),
+        Encoding::I32 => NumberRange::signed(32),
+        Encoding::I64 => NumberRange::signed(64),
+    }
+}
+
+/// Returns the numbers that stand for no value; a bit pattern such as 0x8000 counts for a signed type too.
+pub(super) fn absent(table: &Table<'_>, range: NumberRange) -> Absent {
+    let Some(item) = table.get("absent") else {
+        return Absent::default();
     };
-    let value = item.integer(low..=high.max(span - 1))?;
-    Some(Raw::Integer(if value > high { value - span } else { value }))
+    if matches!(range, NumberRange::Bit) {
+        item.error::<()>("a bit has no number to spare for \"absent\"");
+        return Absent::default();
+    }
+    let items = item.items().unwrap_or_default();
+    Absent(items.iter().filter_map(|item| sentinel(item, &range)).collect())
+}
+
+fn sentinel(item: &Item<'_>, range: &NumberRange) -> Option<Raw> {
+    match range {
+        NumberRange::Single => item.float().map(|value| Raw::Float(f64::from(value as f32))),
+        NumberRange::Double => item.float().map(Raw::Float),
+        NumberRange::Bit => None,
+        NumberRange::Whole { low, high, span } => {
+            let value = item.integer(*low..=*high.max(&(span - 1)))?;
+            Some(Raw::Integer(if value > *high { value - span } else { value }))
+        }
+    }
 }
 
 fn timing(table: &Table<'_>) -> (PointClass, u64, Option<u64>) {

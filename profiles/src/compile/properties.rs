@@ -5,11 +5,15 @@ use std::sync::LazyLock;
 use lwm2m_client::Value;
 use lwm2m_client::object::ObjectTable;
 use ucifi_core::Profile;
-use ucifi_core::field::{BlockContent, Frame, RegisterBlock, Table as RegisterTable};
+use ucifi_core::field::{
+    BlockContent, Frame, LoRaWanData, MqttMessage, RegisterBlock, Table as RegisterTable, TopicId,
+};
 use ucifi_core::profile::{Decoded, Sample};
 
 use super::*;
-use crate::STOCK;
+use crate::golden::{Case, Said};
+use crate::limits::MAX_SAMPLES;
+use crate::{Catalogue, STOCK};
 
 static TABLE: LazyLock<ObjectTable> = LazyLock::new(ObjectTable::builtin);
 
@@ -33,6 +37,36 @@ fn mangled(text: &str, edits: &[(usize, usize, usize)]) -> String {
         }
     }
     result
+}
+
+static STOCK_PROFILES: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::stock(&TABLE));
+
+/// The bytes as a payload of either protocol.
+fn frames(bytes: &[u8], f_port: u8, topic: u16) -> [Frame; 2] {
+    let payload = bytes.to_vec();
+    let message = MqttMessage {
+        topic: TopicId(topic),
+        payload: payload.clone(),
+    };
+    [
+        Frame::LoRaWanData(LoRaWanData { f_port, payload }),
+        Frame::MqttMessage(message),
+    ]
+}
+
+/// Some bytes replaced, and the rest cut off.
+fn edited(bytes: &[u8], edits: &[(usize, u8)], length: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (at, byte) in edits {
+        let at = at % bytes.len().max(1);
+        if let Some(known) = bytes.get_mut(at) {
+            *known = *byte;
+        }
+    }
+    if length.is_multiple_of(3) {
+        bytes.truncate(length);
+    }
+    bytes
 }
 
 proptest::proptest! {
@@ -59,10 +93,53 @@ proptest::proptest! {
                 address,
                 content: BlockContent::Words(content),
             };
-            profile.decode(&Frame::ModbusBlock(block)).unwrap();
+            let decoded = profile.decode(&Frame::ModbusBlock(block));
+            proptest::prop_assert_eq!(decoded.is_ok(), profile.register_reads().is_some());
             for path in profile.command_paths() {
                 for value in [Value::Integer(100), Value::Float(f64::NAN), Value::String(String::new())] {
                     let _outcome = profile.encode(path, &value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_under_any_port_and_topic_are_decoded_or_refused(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        port in 0..=255_u8,
+        topic in 0..8_u16,
+    ) {
+        for profile in STOCK_PROFILES.profiles() {
+            for frame in frames(&bytes, port, topic) {
+                let _outcome = profile.decode(&frame);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mutated_golden_frame_is_decoded_or_refused(
+        edits in proptest::collection::vec((0..300_usize, proptest::num::u8::ANY), 0..6),
+        length in 0..300_usize,
+    ) {
+        for profile in STOCK_PROFILES.profiles() {
+            for test in &profile.tests {
+                let (Case::Said(Said { frame, .. }) | Case::Foreign(frame)) = &test.case else { continue };
+                let mutated = match frame {
+                    Frame::LoRaWanData(data) => Frame::LoRaWanData(LoRaWanData {
+                        payload: edited(&data.payload, &edits, length),
+                        ..*data
+                    }),
+                    Frame::MqttMessage(message) => Frame::MqttMessage(MqttMessage {
+                        payload: edited(&message.payload, &edits, length),
+                        ..*message
+                    }),
+                    Frame::ModbusBlock(_)
+                    | Frame::ModbusWrite(_)
+                    | Frame::LoRaWanCommand(_)
+                    | Frame::MqttPublish(_) => frame.clone(),
+                };
+                if let Ok(meaning) = profile.decode(&mutated) {
+                    proptest::prop_assert!(meaning.samples.len() <= profile.points().len() + MAX_SAMPLES);
                 }
             }
         }

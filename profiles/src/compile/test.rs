@@ -1,12 +1,14 @@
 //! `[[test]]`: golden frames.
 
-use lwm2m_client::{Path, Value};
+use lwm2m_client::{Path, Timestamp, Value};
+use ucifi_core::field::{Frame, LoRaWanData, MqttMessage, TopicId};
 
 use super::resource::{Use, typed_value};
-use super::{Draft, tables};
+use super::{Draft, Speaks, tables};
 use crate::document::{Item, Table};
 use crate::expression::Scope;
-use crate::golden::{self, Case, Expected, Test};
+use crate::golden::{self, Case, Expected, Former, Said, Sent, Test};
+use crate::instant;
 use crate::limits::MAX_ENTRIES;
 
 impl<'d> Draft<'d> {
@@ -18,9 +20,12 @@ impl<'d> Draft<'d> {
             }
             let name = table.require("name").and_then(|item| item.string());
             table.get("source").and_then(|item| item.string());
-            let case = match table.get("write").or_else(|| table.get("execute")) {
-                Some(item) => self.write_case(&table, &item),
-                None => self.read_case(&table),
+            let write = table.get("write").or_else(|| table.get("execute"));
+            let case = match (self.speaks, write) {
+                (Speaks::Modbus, Some(item)) => self.write_case(&table, &item),
+                (Speaks::Modbus, None) => self.read_case(&table),
+                (Speaks::LoRaWan | Speaks::Mqtt, Some(item)) => self.sent_case(&table, &item),
+                (Speaks::LoRaWan | Speaks::Mqtt, None) => self.said_case(&table),
             };
             table.finish();
             if let (Some(name), Some(case)) = (name, case) {
@@ -28,6 +33,111 @@ impl<'d> Draft<'d> {
                 self.tests.push(Test { name, place, case });
             }
         }
+    }
+
+    fn said_case(&self, table: &Table<'d>) -> Option<Case> {
+        let refused = table
+            .get("refused")
+            .and_then(|item| item.boolean())
+            .unwrap_or(false);
+        let frame = match self.speaks {
+            Speaks::Mqtt => self.message(table),
+            Speaks::LoRaWan | Speaks::Modbus => uplink(table),
+        };
+        if refused {
+            return Some(Case::Foreign(frame?));
+        }
+        let expect = self.expectations(table);
+        let measured = match table.get("measured") {
+            Some(item) => Some(instant(&item)?),
+            None => None,
+        };
+        let is_online = match table.get("online") {
+            Some(item) => Some(item.boolean()?),
+            None => None,
+        };
+        let history = match table.get("history") {
+            Some(item) => self.histories(&item.table()?)?,
+            None => Vec::new(),
+        };
+        Some(Case::Said(Said {
+            frame: frame?,
+            expect: expect?,
+            measured,
+            history,
+            is_online,
+        }))
+    }
+
+    fn histories(&self, table: &Table<'d>) -> Option<Vec<(String, Former)>> {
+        let former = |item: Item<'d>| {
+            let name = self.known_point(&item, item.key())?;
+            let table = item.table()?;
+            let end = |key: &str| {
+                let item = table.require(key)?;
+                let [time, value] = <[Item<'d>; 2]>::try_from(item.items()?)
+                    .ok()
+                    .or_else(|| item.error(format!("{key} is [time, value]")))?;
+                Some((instant(&time)?, number_expected(&value)?))
+            };
+            let count = table.require("count").and_then(|item| item.integer(1..=1000));
+            let (first, last) = (end("first"), end("last"));
+            table.finish();
+            let former = Former {
+                count: count?,
+                first: first?,
+                last: last?,
+            };
+            Some((name, former))
+        };
+        table.entries().into_iter().map(former).collect()
+    }
+
+    fn message(&self, table: &Table<'d>) -> Option<Frame> {
+        let topic_item = table.require("topic");
+        let payload = payload(table);
+        let topic_item = topic_item?;
+        let topic = topic_item.string()?;
+        let mut topics = self.messages.topics.iter();
+        let Some(index) = topics.position(|known| known.topic.device(topic).is_some()) else {
+            return topic_item.error(format!("{topic:?} is none of the topics above"));
+        };
+        Some(Frame::MqttMessage(MqttMessage {
+            topic: TopicId(u16::try_from(index).ok()?),
+            payload: payload?,
+        }))
+    }
+
+    fn sent_case(&self, table: &Table<'d>, item: &Item<'d>) -> Option<Case> {
+        let refused = table
+            .get("refused")
+            .and_then(|item| item.boolean())
+            .unwrap_or(false);
+        let write = item.table()?;
+        let command = self.commanded_value(&write);
+        write.finish();
+        if refused {
+            let (path, value) = command?;
+            return Some(Case::Refused { path, value });
+        }
+        let sent = match self.speaks {
+            Speaks::Mqtt => {
+                let topic = table.require("topic").and_then(|item| item.string());
+                let payload = table.require("payload").and_then(|item| item.string());
+                topic.zip(payload).map(|(topic, payload)| Sent::Publish {
+                    topic: topic.to_owned(),
+                    payload: payload.to_owned(),
+                })
+            }
+            Speaks::LoRaWan | Speaks::Modbus => {
+                let port = table.require("port").and_then(|item| item.integer(1..=223));
+                let payload = table.require("payload").and_then(|item| bytes(&item));
+                port.zip(payload)
+                    .map(|(port, payload)| Sent::Downlink { port, payload })
+            }
+        };
+        let ((path, value), sent) = (command?, sent?);
+        Some(Case::Sent { path, value, sent })
     }
 
     fn read_case(&self, table: &Table<'d>) -> Option<Case> {
@@ -91,10 +201,8 @@ impl<'d> Draft<'d> {
         let Some(id) = self.names.get(item.key()) else {
             return self.unknown_point(item, item.key());
         };
-        if let Some(text) = item.number_text() {
-            let value = item.float()?;
-            let tolerance = tolerance(&text).max(value.abs() * 1e-12);
-            return Some(Expected::Number { value, tolerance });
+        if item.number_text().is_some() {
+            return number_expected(item);
         }
         let point = self.points.get(usize::from(id.0))?;
         let target = self.target_of(item, &point.path.to_string(), Use::Fill)?;
@@ -148,6 +256,41 @@ impl<'d> Draft<'d> {
             }
             (Some(_), None) => write.error("value is missing"),
         }
+    }
+}
+
+fn number_expected(item: &Item<'_>) -> Option<Expected> {
+    let value = item.float()?;
+    let tolerance = tolerance(&item.number_text()?).max(value.abs() * 1e-12);
+    Some(Expected::Number { value, tolerance })
+}
+
+/// Returns the time that a number of seconds since 1970 or a text of RFC 3339 says.
+fn instant(item: &Item<'_>) -> Option<Timestamp> {
+    let time = match item.if_string() {
+        Some(text) => instant::from_rfc3339(text),
+        None => instant::from_unix_secs(item.float()?),
+    };
+    match time {
+        Some(time) => Some(time),
+        None => item.error("a time is seconds since 1970, or a text as \"2026-03-02T18:25:03Z\""),
+    }
+}
+
+fn uplink(table: &Table<'_>) -> Option<Frame> {
+    let f_port = table.require("port").and_then(|item| item.integer(1..=223));
+    let payload = table.require("payload").and_then(|item| bytes(&item));
+    Some(Frame::LoRaWanData(LoRaWanData {
+        f_port: f_port?,
+        payload: payload?,
+    }))
+}
+
+/// Returns the payload of a message: a text, or bytes in hex digits.
+fn payload(table: &Table<'_>) -> Option<Vec<u8>> {
+    match table.get("payload_hex") {
+        Some(item) => bytes(&item),
+        None => Some(table.require("payload")?.string()?.as_bytes().to_vec()),
     }
 }
 

@@ -7,8 +7,10 @@ mod troubles;
 use std::ops::Range;
 use std::time::Duration;
 
+use lwm2m_client::object::Model;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use ucifi_core::Event;
 use ucifi_sim::cabinet::{Cabinet, Plan, Reuse, Trace};
 use ucifi_sim::network::{Conditions, outages};
 
@@ -73,6 +75,7 @@ impl Run {
                 Duration::from_millis(log_uniform(&mut randomness, 400, 20_000)),
             );
         }
+        plan.second_model = randomness.random_bool(0.5).then_some(Model::Y2020);
         plan.conditions = Conditions {
             loss: [0.0, 0.0, 0.02, 0.2][randomness.random_range(0..4)],
             duplication: 0.02,
@@ -133,7 +136,21 @@ impl Run {
     /// Where saves fail, the gateway would rather use a message id again after a crash than be silent.
     fn may_reuse(&self, reuse: &Reuse) -> bool {
         let mut failed = self.saves_failed.iter();
-        failed.any(|times| times.start <= reuse.again && times.end >= reuse.first)
+        failed.any(|times| times.start <= reuse.again && self.knows_that_saves_work(times) >= reuse.first)
+    }
+
+    /// Returns until when saves failed for all that the gateway knew: it tries again after a pause.
+    fn knows_that_saves_work(&self, failed: &Range<Duration>) -> Duration {
+        let told = |(at, event): &&(Duration, Event)| failed.contains(at) && is_about_saves(event);
+        let last = self.cabinet.events().iter().filter(told).next_back();
+        if !matches!(last, Some((_, Event::StateFailed { .. }))) {
+            return failed.end;
+        }
+        let works = |(at, event): &&(Duration, Event)| *at >= failed.end && *event == Event::StateWorks;
+        let works = self.cabinet.events().iter().filter(works).map(|(at, _)| *at);
+        let downs = self.cabinet.downs().iter().map(|(at, _)| *at);
+        let ends = works.chain(downs.filter(|at| *at >= failed.end));
+        ends.min().unwrap_or(failed.end)
     }
 
     pub(crate) fn trace(&self) -> Trace {
@@ -184,4 +201,8 @@ impl Run {
 fn log_uniform(randomness: &mut StdRng, low: u64, high: u64) -> u64 {
     let exponent = randomness.random_range((low as f64).ln()..=(high as f64).ln());
     exponent.exp() as u64
+}
+
+fn is_about_saves(event: &Event) -> bool {
+    *event == Event::StateWorks || matches!(event, Event::StateFailed { .. })
 }

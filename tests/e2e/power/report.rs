@@ -91,9 +91,9 @@ impl fmt::Display for Run {
                 .iter()
                 .map(|(at, down)| (*at, format!("DOWN {down:?}"))),
         );
-        let refused = self.cabinet.server_events().iter();
-        let refused = refused.filter(|(_, event)| matches!(event, Event::Refused { .. }));
-        lines.extend(refused.map(|(at, event)| (*at, format!("{event:?}"))));
+        let events = self.cabinet.all_server_events();
+        let refused = events.filter(|(_, (_, event))| matches!(event, Event::Refused { .. }));
+        lines.extend(refused.map(|(server, (at, event))| (*at, format!("{server} {event:?}"))));
         lines.sort();
         for (at, line) in lines {
             writeln!(f, "{at:?} {line}")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 use ucifi_sim::cabinet::{Down, Moment};
 use ucifi_sim::disk::{Faults, PowerCut};
-use ucifi_sim::server::Code;
+use ucifi_sim::server::{Code, Manners};
 
 use super::{Run, SECOND, log_uniform};
 
@@ -171,10 +171,14 @@ impl Run {
     }
 
     fn is_served_badly(&mut self, trouble: ServerTrouble) {
-        let server = self.cabinet.server_mut();
+        let count = self.cabinet.servers_mut().count();
+        let chosen = self.randomness.random_range(0..count);
+        let mut servers = self.cabinet.servers_mut();
+        let server = servers.nth(chosen).expect("one of the servers");
         match trouble {
             ServerTrouble::RefusesSends => {
                 server.manners_mut().refuse_send = Some(Code::SERVICE_UNAVAILABLE);
+                drop(servers);
                 self.heal_later(Heal::Sends, 1..60);
             }
             ServerTrouble::CallsSendBad => {
@@ -186,6 +190,7 @@ impl Run {
             }
             ServerTrouble::RefusesRegisters => {
                 server.manners_mut().refuse_register = Some(Code::FORBIDDEN);
+                drop(servers);
                 self.heal_later(Heal::Registers, 10..100);
             }
             ServerTrouble::Forgets => {
@@ -196,6 +201,7 @@ impl Run {
             }
             ServerTrouble::IsSilent => {
                 server.manners_mut().silent = true;
+                drop(servers);
                 self.heal_later(Heal::Silence, 1..100);
             }
         }
@@ -232,8 +238,13 @@ impl Run {
         }
     }
 
+    /// Changes how every server behaves.
+    fn change_manners(&mut self, change: impl Fn(&mut Manners)) {
+        let servers = self.cabinet.servers_mut();
+        servers.for_each(|server| change(server.manners_mut()));
+    }
+
     pub(super) fn heal(&mut self, heal: Heal) {
-        let manners = self.cabinet.server_mut().manners_mut();
         match heal {
             Heal::Power => self.comes_up(),
             Heal::Clock => {
@@ -250,9 +261,9 @@ impl Run {
                     state.set_failing(0.0);
                 }
             }
-            Heal::Sends => manners.refuse_send = None,
-            Heal::Registers => manners.refuse_register = None,
-            Heal::Silence => manners.silent = false,
+            Heal::Sends => self.change_manners(|manners| manners.refuse_send = None),
+            Heal::Registers => self.change_manners(|manners| manners.refuse_register = None),
+            Heal::Silence => self.change_manners(|manners| manners.silent = false),
         }
     }
 }

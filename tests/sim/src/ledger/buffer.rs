@@ -143,16 +143,7 @@ impl ExpectedBuffer {
         commit: Option<&Commit>,
         doubt: &Doubt,
     ) -> Result<Vec<OwedTo>, String> {
-        let commits = doubt.failed.iter().chain(commit);
-        let settled: Vec<&Settled> = commits
-            .flat_map(|commit| &commit.settled)
-            .filter(|settled| settled.debt == gap.debt)
-            .collect();
-        let is_settled = |seq: u64| {
-            let mut seqs = settled.iter().flat_map(|settled| &settled.seqs);
-            seqs.any(|seqs| seqs.contains(&seq))
-        };
-        let gone = self.remove(gap, is_settled)?;
+        let gone = self.remove(gap, settled_in(doubt.failed.iter().chain(commit), &gap.debt))?;
         self.told.push(Told {
             gap: gap.clone(),
             gone: gone.clone(),
@@ -172,7 +163,8 @@ impl ExpectedBuffer {
         Ok(seqs.iter().filter_map(|seq| owed.remove(seq)).collect())
     }
 
-    /// Checks readings that the buffer gave, as many as were asked for.
+    /// Checks readings that the buffer gave, as many as were asked for. What commits settle that failed is settled as
+    /// long as the gateway is on.
     ///
     /// # Errors
     /// When they are not the first ones that are owed.
@@ -181,11 +173,13 @@ impl ExpectedBuffer {
         debt: &Debt,
         from: u64,
         limit: usize,
-        loaded: &[Loaded],
+        (loaded, doubt): (&[Loaded], &Doubt),
     ) -> Result<(), String> {
         let none = BTreeMap::new();
         let owed = self.owed.get(debt).unwrap_or(&none);
-        let expected: Vec<&Record> = owed.range(from..).take(limit).map(|(_, record)| record).collect();
+        let is_settled = settled_in(doubt.failed.iter(), debt);
+        let open = owed.range(from..).filter(|(seq, _)| !is_settled(**seq));
+        let expected: Vec<&Record> = open.take(limit).map(|(_, record)| record).collect();
         let is_same = |(loaded, record): (&Loaded, &&Record)| {
             let is_timed = match record.moment {
                 Moment::Wall(_) => loaded.moment == record.moment && !loaded.is_estimated,
@@ -283,6 +277,21 @@ impl ExpectedBuffer {
             Some((debt, (owed.len() as u64, *first)))
         });
         owing.collect()
+    }
+}
+
+/// Says of a number whether one of these commits settles it.
+fn settled_in<'c, C>(commits: C, debt: &Debt) -> impl Fn(u64) -> bool + use<'c, C>
+where
+    C: Iterator<Item = &'c Commit>,
+{
+    let settled: Vec<&Settled> = commits
+        .flat_map(|commit| &commit.settled)
+        .filter(|settled| settled.debt == *debt)
+        .collect();
+    move |seq| {
+        let mut seqs = settled.iter().flat_map(|settled| &settled.seqs);
+        seqs.any(|seqs| seqs.contains(&seq))
     }
 }
 

@@ -209,7 +209,10 @@ impl Ledger {
                         result: Ok(loaded), ..
                     },
                 ) => {
-                    if let Err(fault) = self.buffer.check_loaded(debt, *from, *limit, loaded) {
+                    if let Err(fault) = self
+                        .buffer
+                        .check_loaded(debt, *from, *limit, (loaded, &self.doubt))
+                    {
                         self.fault(fault);
                     }
                 }

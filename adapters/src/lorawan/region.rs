@@ -94,6 +94,11 @@ impl DataRate {
         }
     }
 
+    /// Returns the lowest signal to noise ratio at which it can be demodulated, in dB (SX1276 data sheet, table 13).
+    pub fn snr_floor_db(self) -> f64 {
+        -7.5 - 2.5 * f64::from(self.spreading_factor() - 7)
+    }
+
     /// Returns the data rate of the first receive window after an uplink at this one.
     pub fn rx1(self, offset: u8) -> Self {
         Self::from_index(self.index().saturating_sub(offset)).expect("no index above its own")

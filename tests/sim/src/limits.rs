@@ -23,8 +23,11 @@ pub const MAX_LINE_BYTES: usize = 4_096;
 /// Datagrams on their way through the simulated network.
 pub const MAX_DATAGRAMS: usize = 100_000;
 
-/// Events of a running server that wait to be taken: some seconds of a thousand clients.
+/// Events of a running server or radio field that wait to be taken: some seconds of a thousand clients.
 pub const MAX_EVENTS: usize = 10_000;
 
 /// Faults of a run that the ledger tells: one is enough to fail, and a few more help to see why.
 pub const MAX_FAULTS: usize = 20;
+
+/// Downlinks of forwarders whose counters are remembered: a day of one a second.
+pub const MAX_COUNTERS: usize = 86_400;

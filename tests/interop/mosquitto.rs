@@ -1,0 +1,92 @@
+//! A mosquitto of the test's own, and its publishing client.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+
+/// Debian keeps it out of the path of ordinary users.
+const PLACES: [&str; 2] = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
+
+pub(crate) struct Mosquitto {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Mosquitto {
+    /// Starts it with `max_queued_messages 0`: what nobody has acknowledged is kept, however much it is.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let file = folder.path().join("mosquitto.conf");
+        let settings = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence false\nuser root\n"
+        );
+        std::fs::write(&file, settings)?;
+        let program = PLACES.into_iter().find(|place| Path::new(place).exists());
+        let child = Command::new(program.unwrap_or("mosquitto"))
+            .arg("-c")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start mosquitto, `.ci/peers` installs it")?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let started = Self {
+            child,
+            address,
+            _folder: folder,
+        };
+        started.wait()?;
+        Ok(started)
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(self.address).is_err() {
+            ensure!(Instant::now() < deadline, "mosquitto does not listen within 10 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Publishes each line as a message of QoS 1, and returns when the broker has them all.
+    pub(crate) fn publish(&self, topic: &str, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+        self.run(topic, &["-q", "1"], lines)
+    }
+
+    /// Publishes one that the broker keeps for whoever subscribes later.
+    pub(crate) fn publish_retained(&self, topic: &str, line: &str) -> anyhow::Result<()> {
+        self.run(topic, &["-q", "1", "-r"], std::iter::once(line.to_owned()))
+    }
+
+    fn run(&self, topic: &str, options: &[&str], lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+        let mut publisher = Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-l", "-t", topic, "-p"])
+            .arg(self.address.port().to_string())
+            .args(options)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("cannot start mosquitto_pub, `.ci/peers` installs it")?;
+        let mut input = publisher.stdin.take().context("no standard input")?;
+        for line in lines {
+            writeln!(input, "{line}")?;
+        }
+        drop(input);
+        ensure!(publisher.wait()?.success(), "mosquitto_pub failed");
+        Ok(())
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -140,7 +140,7 @@ pub struct DeviceConfig {
     pub profile: Arc<dyn Profile>,
     /// How it is reached.
     pub link: Link,
-    /// Its endpoint name; none makes it `<gateway>-<device id>`, and `urn:dev:eui64:<DevEUI>` for a LoRaWAN device.
+    /// Its endpoint name; none makes it what [`Link::endpoint_name`] says.
     pub endpoint: Option<Arc<str>>,
     /// The points that this site wants at another interval than the profile says, in milliseconds.
     pub intervals: BTreeMap<PointId, u64>,

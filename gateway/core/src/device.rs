@@ -1,8 +1,10 @@
 //! One device: its frames become values with time and quality, and it is known which of them are news.
 
+mod bridge;
 mod derivations;
 mod frames;
 mod kept;
+mod radio;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub(crate) struct Device {
     derivations: Vec<Derived>,
     /// When to look for values that are too old; a value that was measured again only makes this too early.
     stale_due: Option<Instant>,
+    /// When servers were last told how it is heard.
+    radio_told: Option<radio::Told>,
 }
 
 /// What a device has sent so far.
@@ -74,8 +78,8 @@ pub(crate) struct News {
     pub(crate) values: Vec<NewValue>,
     /// Object instances whose quality is another than before.
     pub(crate) requalified: BTreeSet<(ObjectId, InstanceId)>,
-    /// Resources that were filled with what nobody knows the age of: to be seen, and owed to nobody.
-    pub(crate) filled: BTreeSet<Key>,
+    /// Resources with another value that is to be seen and owed to nobody.
+    pub(crate) unowed: BTreeSet<Key>,
     /// What a person should know.
     pub(crate) events: Vec<Event>,
 }
@@ -109,7 +113,7 @@ pub(crate) fn canonical(table: &ObjectTable, path: Path) -> Option<(Key, &Resour
 impl News {
     /// Says whether there is nothing to tell a server.
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.requalified.is_empty() && self.filled.is_empty()
+        self.values.is_empty() && self.requalified.is_empty() && self.unowed.is_empty()
     }
 }
 
@@ -139,10 +143,16 @@ impl Device {
             traffic: Traffic::default(),
             derivations,
             stale_due: None,
+            radio_told: None,
         };
         for (path, value) in profile.constants() {
             let (key, _) = canonical(table, *path).ok_or(UnknownResource(*path))?;
             device.tree.put_constant(key, value.clone());
+        }
+        if let Some(Link::LoRaWan { dev_eui }) = device.link {
+            for (key, value) in radio::constants(dev_eui) {
+                device.tree.put_constant(key, value);
+            }
         }
         Ok(device)
     }
@@ -157,13 +167,22 @@ impl Device {
     /// Returns the objects that this device can have a value of, beside those that it has from the start.
     pub(crate) fn objects(&self) -> impl Iterator<Item = ObjectId> {
         let derived = self.derivations.iter().map(|derived| derived.target.0);
-        self.points.iter().map(|point| point.key.0).chain(derived)
+        let bridge = bridge::object(self.link.as_ref());
+        self.points
+            .iter()
+            .map(|point| point.key.0)
+            .chain(derived)
+            .chain(bridge)
     }
 
     /// Returns how much the readings of a resource matter.
     pub(crate) fn class(&self, key: Key) -> PointClass {
         let point = self.points.iter().find(|point| point.key == key);
-        point.map_or(PointClass::Measurement, |point| point.class)
+        match point {
+            Some(point) => point.class,
+            None if radio::is_fact(key) || bridge::is_bridged(key) => PointClass::Diagnostic,
+            None => PointClass::Measurement,
+        }
     }
 
     /// Takes what was read back after a command; where that does not show the value `written`, it is held as it was
@@ -228,11 +247,14 @@ impl Device {
     pub(crate) fn handle_reachability(&mut self, reachability: Reachability, at: Now) -> (bool, News) {
         let answers = |reachability: &Reachability| *reachability == Reachability::Reachable;
         let changed = self.reachability.as_ref().map(answers) != Some(answers(&reachability));
-        let news = match &reachability {
+        let mut news = match &reachability {
             Reachability::Reachable => News::default(),
             // Nothing is measured any more: a silent device is as good as stale at once.
             Reachability::Unreachable(_) => self.mark_stale(|_, _| true, at),
         };
+        if changed {
+            self.note_failure(!answers(&reachability), at, &mut news);
+        }
         self.reachability = Some(reachability);
         (changed, news)
     }

@@ -40,6 +40,17 @@ pub enum Link {
     },
 }
 
+impl Link {
+    /// Returns the endpoint name of a device where neither the configuration nor an earlier run says otherwise: what has
+    /// an address of its own for life is known by that, in lower case as RFC 9039 writes an EUI-64.
+    pub fn endpoint_name(&self, gateway: &str, device_id: &str) -> String {
+        match self {
+            Self::LoRaWan { dev_eui } => format!("urn:dev:eui64:{dev_eui}").to_lowercase(),
+            Self::Modbus { .. } | Self::Mqtt { .. } => format!("{gateway}-{device_id}"),
+        }
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -156,10 +156,13 @@ impl Gateway {
         if is_online.unwrap_or(uplink.freshness == Freshness::Fresh) {
             self.hear(device, now);
         }
-        let news = match read {
+        let mut news = match read {
             Ok(meaning) => self.devices[device].handle_samples(meaning.samples, &uplink),
-            Err(error) => self.devices[device].handle_unread(&error),
+            Err(error) => self.devices[device].handle_unread(&error, &uplink),
         };
+        if let Some(radio) = &uplink.radio {
+            self.devices[device].handle_radio(radio, now, &mut news);
+        }
         self.spread(device, news, now);
         self.see_commands_done(device, now);
         if is_online == Some(false) {

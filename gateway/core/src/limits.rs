@@ -59,6 +59,13 @@ pub const EARLIEST_MEASURED_MS: i64 = 1_262_304_000_000;
 /// summer time, more is one that is wrong.
 pub const MAX_DEVICE_CLOCK_LEAD_MS: i64 = 3_600_000;
 
+/// How often servers are told how a device on the radio is heard, unless its data rate changes.
+pub const RADIO_TOLD_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Bytes of a frame that its profile cannot read and that goes on as it is: twice what the radio carries, and what fits
+/// into one message to a server.
+pub const MAX_BRIDGED_BYTES: usize = 512;
+
 /// Readings that an endpoint holds of those for whose object instance it waits: beyond that it loads no others to send
 /// meanwhile.
 pub const MAX_BLOCKED_READINGS: usize = 1_024;

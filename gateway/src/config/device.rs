@@ -29,7 +29,7 @@ pub struct Device {
     pub label: Option<String>,
     /// Its serial number, where it does not tell it by itself.
     pub serial: Option<String>,
-    /// Its endpoint name, where it is not to be `<gateway>-<id>`, or made of the DevEUI of a LoRaWAN device.
+    /// Its endpoint name, where it is not to be the one that follows from how it is reached.
     pub endpoint: Option<String>,
     /// How often single points are read, where the profile's interval does not suit.
     pub intervals_ms: BTreeMap<PointId, u64>,
@@ -38,11 +38,9 @@ pub struct Device {
 impl Device {
     /// Returns the name under which it registers.
     pub fn endpoint_name(&self, gateway: &str) -> String {
-        match (&self.endpoint, &self.link) {
-            (Some(endpoint), _) => endpoint.clone(),
-            (None, Link::LoRaWan { dev_eui }) => format!("urn:dev:eui64:{dev_eui}"),
-            (None, Link::Modbus { .. } | Link::Mqtt { .. }) => format!("{gateway}-{}", self.id),
-        }
+        self.endpoint
+            .clone()
+            .unwrap_or_else(|| self.link.endpoint_name(gateway, &self.id))
     }
 }
 

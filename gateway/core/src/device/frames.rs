@@ -48,17 +48,6 @@ impl Device {
         news
     }
 
-    /// Takes a frame that its profile cannot read.
-    pub(crate) fn handle_unread(&mut self, error: &DecodeError) -> News {
-        self.traffic.refused += 1;
-        let mut news = News::default();
-        news.events.push(Event::FrameRefused {
-            device: Arc::clone(&self.id),
-            reason: error.to_string(),
-        });
-        news
-    }
-
     /// Takes values that tell of the present, or that the device has dated itself.
     pub(super) fn apply(&mut self, samples: Vec<Sample>, best: Quality, at: Now, news: &mut News) {
         let (mut points, mut several) = (BTreeSet::new(), BTreeSet::new());
@@ -180,13 +169,13 @@ impl Device {
                     is_kept,
                 },
             );
-            news.filled.insert(key);
+            news.unowed.insert(key);
         }
-        let mut filled = std::mem::take(&mut news.filled);
+        let mut filled = std::mem::take(&mut news.unowed);
         for index in 0..self.derivations.len() {
             self.derive(index, &mut filled, at, news);
         }
-        news.filled = filled;
+        news.unowed = filled;
     }
 }
 

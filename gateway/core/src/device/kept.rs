@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use lwm2m_client::object::ObjectTable;
 use lwm2m_client::{InstanceId, ObjectId, Path, Timestamp, Value};
 
-use super::{Device, canonical, misfit};
+use super::{Device, bridge, canonical, misfit, radio};
 use crate::Now;
+use crate::field::Link;
 use crate::state::KeptValue;
 use crate::tree::{self, Key};
 
@@ -55,7 +56,10 @@ impl Device {
 
     fn gives(&self, key: Key) -> bool {
         let (o, i, r, _) = key;
+        let is_on_radio = matches!(self.link, Some(Link::LoRaWan { .. }));
         self.points.iter().any(|point| point.key == key)
+            || is_on_radio && radio::is_fact(key)
+            || bridge::object(self.link.as_ref()).is_some() && bridge::is_bridged(key)
             || self.derivations.iter().any(|derived| derived.target == key)
             || self.profile.commands(Path::Resource(o, i, r))
             || self.profile.commands(tree::path(key))

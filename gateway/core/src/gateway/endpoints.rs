@@ -172,9 +172,9 @@ impl Gateway {
     /// Tells an endpoint what is new of its device.
     pub(super) fn tell(&mut self, index: usize, news: &News, now: Now) {
         let mut paths = changed_paths(news);
-        // A notification that is owed when it does not arrive would make a reading of what was only filled in.
+        // A notification that is owed when it does not arrive would make a reading of it.
         if self.endpoints[index].owes_no_notifications() {
-            paths.extend(news.filled.iter().copied().map(tree::path));
+            paths.extend(news.unowed.iter().copied().map(tree::path));
         }
         if !paths.is_empty() {
             self.with_client(index, now, |client, view| {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError, DeviceConfig};
-use crate::field::Link;
+use crate::config::{Config, ConfigError};
 use crate::output::StateEvent;
 use crate::state::Owner;
 
@@ -118,17 +117,9 @@ fn wishes(config: &Config) -> Vec<Wish<'_>> {
         owner: Owner::Device(Arc::clone(&device.id)),
         id: &device.id,
         endpoint: device.endpoint.as_ref(),
-        derived: derived(config, device),
+        derived: device.link.endpoint_name(&config.name, &device.id).into(),
     });
     std::iter::once(cabinet).chain(devices).collect()
-}
-
-/// A LoRaWAN device has a name of its own for all networks; others have one within their gateway.
-fn derived(config: &Config, device: &DeviceConfig) -> Arc<str> {
-    match &device.link {
-        Link::LoRaWan { dev_eui } => format!("urn:dev:eui64:{dev_eui}").into(),
-        Link::Modbus { .. } | Link::Mqtt { .. } => format!("{}-{}", config.name, device.id).into(),
-    }
 }
 
 #[cfg(test)]
@@ -136,7 +127,7 @@ mod tests {
     use lwm2m_client::object::Model;
 
     use super::*;
-    use crate::field::DevEui;
+    use crate::field::{DevEui, Link};
     use crate::testing::{Meter, device, one_server};
 
     fn config(ids: &[&str]) -> Config {
@@ -209,7 +200,7 @@ mod tests {
             dev_eui: DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, last]),
         };
         config.devices[0].link = lamp(1);
-        let name = "urn:dev:eui64:70B3D57ED0000001";
+        let name = "urn:dev:eui64:70b3d57ed0000001";
         assert_eq!(*named(&config, &[]).unwrap().names[1], *name);
         config.devices[0].link = lamp(2);
         assert_eq!(*named(&config, &[("lamp", name)]).unwrap().names[1], *name);

@@ -7,7 +7,7 @@ use super::profile::point;
 use crate::DeviceConfig;
 use crate::field::{
     DevEui, DeviceClass, Frame, Link, LoRaWanCommand, LoRaWanData, LoRaWanTraits, MqttMessage, MqttPublish,
-    Qos, ReadLimits, RegisterPoint, TopicId, TopicTemplate,
+    Qos, ReadLimits, RegisterPoint, Subscription, TopicId, TopicTemplate,
 };
 use crate::profile::{
     Deadband, DecodeError, Decoded, Derivation, EncodeError, Encoded, Identity, Meaning, Point, PointClass,
@@ -32,6 +32,7 @@ pub(crate) struct Node {
     identity: Identity,
     points: Vec<Point>,
     constants: Vec<(Path, Value)>,
+    topics: Vec<Subscription>,
     way: Way,
     verifies: bool,
 }
@@ -96,6 +97,13 @@ pub(crate) fn lamp(id: &str, node: Node) -> DeviceConfig {
     }
 }
 
+fn subscription(topic: &str) -> Subscription {
+    Subscription {
+        topic: TopicTemplate::new(topic).unwrap(),
+        qos: Qos::AtLeastOnce,
+    }
+}
+
 impl Node {
     pub(crate) fn new(way: Way) -> Self {
         let constant = |path: &str, value| (path.parse().unwrap(), value);
@@ -115,6 +123,9 @@ impl Node {
             identity: Identity::default(),
             points: vec![slow(point("level", "/3416/0/3")), slow(temperature), slow(door)],
             constants: vec![constant("/3416/0/1", Value::Integer(0))],
+            topics: ["tele/{device}/STATE", "tele/{device}/LWT"]
+                .map(subscription)
+                .into(),
             way,
             verifies: false,
         }
@@ -176,6 +187,10 @@ impl Profile for Node {
 
     fn register_reads(&self) -> Option<(&[RegisterPoint], &ReadLimits)> {
         None
+    }
+
+    fn topics(&self) -> &[Subscription] {
+        &self.topics
     }
 
     fn lorawan(&self) -> Option<LoRaWanTraits> {

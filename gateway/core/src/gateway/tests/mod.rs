@@ -1,6 +1,7 @@
 //! The whole gateway in simulated time, between a server and devices played by hand.
 
 mod books;
+mod bridge;
 mod buffer;
 mod commands;
 mod configuration;
@@ -9,6 +10,7 @@ mod downlinks;
 mod hostile;
 mod losses;
 mod notifications;
+mod radio;
 mod readings;
 mod receipts;
 mod removed;

@@ -13,6 +13,9 @@ use super::region::{self, DataRate};
 /// What holds for the whole network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkConfig {
+    /// Its number among all that give receipts in this process: the upper 16 bits of each receipt, as a broker has one
+    /// ([`crate::mqtt::place_of`]).
+    pub place: u16,
     /// The NetID, 24 bits; 0 and 1 are for private networks.
     pub net_id: u32,
     /// The highest radiated power (EIRP) that the forwarders can send with, in dBm; the band's limits hold beside it.
@@ -24,6 +27,8 @@ pub struct NetworkConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
+            // Brokers count from 0.
+            place: u16::MAX,
             net_id: 0,
             max_power_dbm: 27,
             channels_hz: region::ADDED_CHANNELS_HZ.to_vec(),

@@ -41,6 +41,9 @@ pub const CHANGES_PER_SAVE: usize = 64;
 /// Pause until a save that failed is tried again, in seconds.
 pub const SAVE_RETRY_SECS: u64 = 5;
 
+/// How long the answer to a save is awaited, in seconds.
+pub const SAVE_WAIT_SECS: u64 = 60;
+
 /// How long before a receive window its frame must be handed over, in milliseconds: a forwarder needs 43 of them.
 pub const WINDOW_LEAD_MS: u64 = 100;
 
@@ -67,6 +70,9 @@ pub const COMMAND_ATTEMPTS: u8 = 4;
 
 /// Pause until a command for a device that always listens is tried again, in seconds.
 pub const COMMAND_RETRY_SECS: u64 = 5;
+
+/// Pause between two commands for a device that always listens, in milliseconds: it has to do the first one.
+pub const COMMAND_SPACING_MS: u64 = 1_000;
 
 /// How long a device that always listens may take to acknowledge, in seconds.
 pub const ACK_WAIT_SECS: u64 = 10;

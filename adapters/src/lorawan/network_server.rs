@@ -26,6 +26,9 @@ use super::saver::{Batch, Item, Saver};
 use super::session::Counted;
 use super::statistics::NetworkStatistics;
 
+/// Receipts count in these bits, below the number of the network.
+const RECEIPT_BITS: u32 = 48;
+
 /// A LoRaWAN network server for the devices of one cabinet.
 #[derive(Debug)]
 pub struct NetworkServer {
@@ -53,6 +56,7 @@ impl NetworkServer {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config::check(&config, &devices)?;
+        let next_receipt = (u64::from(config.place) << RECEIPT_BITS) + 1;
         let mut server = Self {
             config,
             nodes: BTreeMap::new(),
@@ -60,7 +64,7 @@ impl NetworkServer {
             receipts: BTreeMap::new(),
             out: Outgoing::new(Saver::new(saved.contains_key(record::STOPPED))),
             random: StdRng::seed_from_u64(seed),
-            next_receipt: 1,
+            next_receipt,
         };
         for device in devices {
             server.restore(device, saved, may_be_old, now);
@@ -192,6 +196,9 @@ impl NetworkServer {
         let due: Vec<DevEui> = self.nodes.values().filter(is_due).map(Node::dev_eui).collect();
         for dev_eui in due {
             self.advance(dev_eui, now);
+        }
+        if let Some(id) = self.out.saver.overdue(now) {
+            self.handle_saved(id, Err("no answer".to_owned()), now);
         }
         self.save(now);
     }
@@ -397,7 +404,7 @@ impl NetworkServer {
             name: record::STOPPED.to_owned(),
             value: is_set.then(record::stopped),
         }));
-        self.out.saver.handed(&batch, snapshots);
+        self.out.saver.handed(&batch, snapshots, now);
         self.out.push(Event::Save(SaveRequest {
             id,
             changes,

@@ -44,6 +44,7 @@ pub(super) enum Snapshot {
 #[derive(Debug)]
 pub(super) struct Open {
     id: u64,
+    since: Instant,
     /// What is in it.
     pub(super) items: Vec<(Item, Snapshot)>,
     mark: Option<bool>,
@@ -138,9 +139,10 @@ impl Saver {
     }
 
     /// Takes note of what was handed over.
-    pub(super) fn handed(&mut self, batch: &Batch, items: Vec<(Item, Snapshot)>) {
+    pub(super) fn handed(&mut self, batch: &Batch, items: Vec<(Item, Snapshot)>, now: Instant) {
         self.open = Some(Open {
             id: batch.id,
+            since: now,
             items,
             mark: batch.mark,
         });
@@ -149,6 +151,15 @@ impl Saver {
     /// Takes the open save if it has this name.
     pub(super) fn answered(&mut self, id: u64) -> Option<Open> {
         self.open.take_if(|open| open.id == id)
+    }
+
+    /// Returns the name of a save that has not been answered for too long.
+    pub(super) fn overdue(&self, now: Instant) -> Option<u64> {
+        let open = self
+            .open
+            .as_ref()
+            .filter(|open| open.since + answer_wait() <= now);
+        open.map(|open| open.id)
     }
 
     /// Takes note that it is durable.
@@ -164,10 +175,10 @@ impl Saver {
 
     /// Returns when something is to be saved.
     pub(super) fn wake(&self) -> Option<Instant> {
-        if self.open.is_some() {
-            return None;
+        match &self.open {
+            Some(open) => Some(open.since + answer_wait()),
+            None => self.retry_at.or_else(|| self.lazy_due()),
         }
-        self.retry_at.or_else(|| self.lazy_due())
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -178,4 +189,8 @@ impl Saver {
         self.lazy_since
             .map(|since| since + Duration::from_secs(limits::COMMIT_SECS))
     }
+}
+
+const fn answer_wait() -> Duration {
+    Duration::from_secs(limits::SAVE_WAIT_SECS)
 }

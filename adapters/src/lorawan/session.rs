@@ -107,6 +107,11 @@ impl Session {
         self.f_cnt_down < self.reserved
     }
 
+    /// Says whether there is no counter left that could be reserved.
+    pub(super) fn is_spent(&self) -> bool {
+        self.next_reserved() <= self.f_cnt_down
+    }
+
     /// Says whether the next block should be made durable.
     pub(super) fn wants_block(&self) -> bool {
         self.reserved.saturating_sub(self.f_cnt_down) <= limits::F_CNT_DOWN_BLOCK / 2

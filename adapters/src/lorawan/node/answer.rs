@@ -42,6 +42,7 @@ impl Node {
         let item = Item::Session(self.dev_eui());
         match self.sessions.active.as_ref() {
             None => {}
+            Some(session) if session.is_spent() => {}
             Some(session) if session.has_f_cnt_down() => self.say(&answer, ack, windows, out, now),
             Some(_) => {
                 out.saver.urgent(item);

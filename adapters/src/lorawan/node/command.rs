@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use lwm2m_client::Path;
-use ucifi_core::field::{Delivery, DownlinkId, LoRaWanCommand};
+use ucifi_core::field::{Delivery, DeviceClass, DownlinkId, LoRaWanCommand};
 
 use super::Node;
 use super::answer::too_long_for;
@@ -24,6 +24,7 @@ use crate::lorawan::phy_payload::DataDownlink;
 use crate::lorawan::queue::{Entry, Stage};
 use crate::lorawan::region;
 use crate::lorawan::saver::Item;
+use crate::lorawan::session::Session;
 
 /// Seconds after which a command may be tried again that could not even be kept.
 const KEEP_RETRY_SECS: u32 = 5;
@@ -64,10 +65,15 @@ impl Node {
         out: &mut Outgoing,
         now: Instant,
     ) {
-        let Some(head) = self.queue.head_mut() else { return };
-        if !matches!(head.stage, Stage::Handed(handed, _) if handed == id) {
+        let is_handed = |head: &Entry| matches!(head.stage, Stage::Handed(handed, _) if handed == id);
+        if !self.queue.head().is_some_and(is_handed) {
             return;
         }
+        if *sent == Sent::OnAir && self.config.traits.class == DeviceClass::C {
+            let rested = now + Duration::from_millis(limits::COMMAND_SPACING_MS);
+            self.busy_until = self.busy_until.max(Some(rested));
+        }
+        let Some(head) = self.queue.head_mut() else { return };
         match sent {
             Sent::OnAir if head.command.confirmed => head.stage = Stage::Unacknowledged(now),
             Sent::OnAir => self.end_head(Delivery::Sent, out),
@@ -246,7 +252,7 @@ impl Node {
     /// Asks for downlink counters where a command waits for nothing else.
     pub(in crate::lorawan) fn reserve_for_command(&self, out: &mut Outgoing, now: Instant) {
         let waits = self.is_always_listening() && self.queue.due(now).is_some();
-        let lacks = |session: &crate::lorawan::session::Session| !session.has_f_cnt_down();
+        let lacks = |session: &Session| !session.has_f_cnt_down() && !session.is_spent();
         if waits && self.sessions.active.as_ref().is_some_and(lacks) {
             out.saver.urgent(Item::Session(self.dev_eui()));
         }

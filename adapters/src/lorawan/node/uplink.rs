@@ -198,6 +198,8 @@ impl Node {
                 | UplinkCommand::DlChannelAns(_) => {}
             }
         }
+        // However often it asks: one answer of each kind fits the header.
+        answers.sort_by_key(DownlinkCommand::cid);
         answers.dedup();
         answers
     }
@@ -222,9 +224,6 @@ impl Node {
             self.busy_until = Some(at + Duration::from_millis(limits::OWN_WINDOWS_MS));
         }
         commands.extend(self.rx2_request());
-        while mac_command::len(&commands) > limits::F_OPTS_BYTES {
-            commands.pop();
-        }
         self.answer = Some(Answer {
             heard: received.heard.clone(),
             received: at,

@@ -134,6 +134,20 @@ fn questions_of_the_device_are_answered() {
 }
 
 #[test]
+fn questions_at_port_0_are_answered_once_however_often_they_come() {
+    let (mut cabinet, mut lamp) = Cabinet::joined(DeviceClass::A);
+    let uplink = lamp.says(&Says {
+        commands: [vec![0x02], vec![0x0d]].into_iter().cycle().take(40).collect(),
+        data: Some((0, Vec::new())),
+        ..Says::default()
+    });
+    cabinet.hears(&uplink);
+    let f_opts = lamp.hears(&cabinet.transmissions[0].phy).unwrap().f_opts;
+    assert_eq!((f_opts.len(), f_opts[0], f_opts[3]), (9, 0x02, 0x0d));
+    assert_eq!(cabinet.uplinks, []);
+}
+
+#[test]
 fn a_device_that_wants_to_hear_anything_hears_an_empty_frame() {
     let (mut cabinet, mut lamp) = Cabinet::joined(DeviceClass::A);
     let uplink = lamp.says(&Says {

@@ -53,7 +53,9 @@ fn commands_go_out_one_at_a_time() {
     assert_eq!(cabinet.transmissions.len(), 1);
     let first = cabinet.transmissions[0].id;
     cabinet.server.handle_sent(first, &Sent::OnAir, cabinet.now);
-    cabinet.pump();
+    cabinet.advance(900);
+    assert_eq!(cabinet.transmissions.len(), 1);
+    cabinet.advance(100);
     assert_eq!(cabinet.transmissions.len(), 2);
 }
 

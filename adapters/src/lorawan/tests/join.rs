@@ -226,3 +226,76 @@ fn dev_nonces_are_remembered_up_to_the_bound() {
     cabinet.hears(&first);
     assert_eq!(cabinet.transmissions.len(), 1);
 }
+
+#[test]
+fn a_device_that_does_not_take_its_second_window_is_not_asked_for_ever() {
+    let mut lamp = Lamp::new(1);
+    let config = lamp.activate(DeviceClass::A);
+    let mut cabinet = Cabinet::new(vec![config]);
+    for _ in 0..20 {
+        let uplink = lamp.reports(b"1");
+        cabinet.hears(&uplink);
+        cabinet.advance(10_000);
+    }
+    let asked = usize::from(super::super::limits::RX2_REQUESTS);
+    assert_eq!(cabinet.transmissions.len(), asked);
+}
+
+#[test]
+fn join_nonces_end_where_they_end() {
+    let (mut cabinet, mut lamp) = cabinet();
+    cabinet.join(&mut lamp);
+    let nonces = cabinet.disk.get_mut("lorawan/nonces/70B3D50000000001").unwrap();
+    nonces[1..5].copy_from_slice(&super::super::limits::JOIN_NONCES.to_le_bytes());
+    cabinet.restart(false);
+    cabinet.forget();
+    let request = lamp.join_request();
+    cabinet.hears(&request);
+    assert_eq!(cabinet.transmissions, []);
+    assert_eq!(cabinet.refused(WhyRefused::JoinNoncesSpent), 1);
+}
+
+#[test]
+fn a_save_that_nobody_answers_is_made_again() {
+    let (mut cabinet, mut lamp) = cabinet();
+    cabinet.saves = Answers::Never;
+    let request = lamp.join_request();
+    cabinet.hears(&request);
+    cabinet.open_saves.clear();
+    cabinet.saves = Answers::AtOnce;
+    cabinet.advance(70_000);
+    cabinet.join(&mut lamp);
+}
+
+#[test]
+fn downlink_counters_end_where_they_end() {
+    let (mut cabinet, mut lamp) = cabinet();
+    cabinet.join(&mut lamp);
+    let uplink = lamp.reports(b"1");
+    cabinet.hears(&uplink);
+    cabinet.advance(10_000);
+    let session = cabinet.disk.get_mut("lorawan/session/70B3D50000000001").unwrap();
+    session[51..55].copy_from_slice(&(u32::MAX - 2).to_le_bytes());
+    cabinet.restart(false);
+    cabinet.forget();
+    for _ in 0..4 {
+        let uplink = lamp.reports_confirmed(b"1");
+        cabinet.hears(&uplink);
+        cabinet.advance(10_000);
+    }
+    assert_eq!(cabinet.uplinks.len(), 4);
+    assert_eq!(cabinet.transmissions.len(), 2);
+}
+
+#[test]
+fn devices_with_one_address_are_told_apart_by_their_keys() {
+    let (mut first, mut second) = (Lamp::new(1), Lamp::new(2));
+    let nodes = vec![first.activate_with(7), second.activate_with(8)];
+    let mut cabinet = Cabinet::new(nodes);
+    let uplink = second.reports(b"2");
+    cabinet.hears(&uplink);
+    let uplink = first.reports(b"1");
+    cabinet.hears(&uplink);
+    assert_eq!(cabinet.payloads(), [b"2", b"1"]);
+    assert_ne!(cabinet.uplinks[0].link, cabinet.uplinks[1].link);
+}

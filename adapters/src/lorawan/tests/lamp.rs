@@ -76,10 +76,17 @@ impl Lamp {
 
     /// Gives it a session from the factory.
     pub(super) fn activate(&mut self, class: DeviceClass) -> NodeConfig {
+        let mut config = self.activate_with(8);
+        config.traits.class = class;
+        config
+    }
+
+    /// Gives it a session with these keys from the factory.
+    pub(super) fn activate_with(&mut self, key: u8) -> NodeConfig {
         let dev_addr = [1, 2, 3, 0];
         self.session = Some(LampSession {
             dev_addr,
-            nwk_s_key: [8; 16],
+            nwk_s_key: [key; 16],
             app_s_key: [9; 16],
             f_cnt_up: 0,
             f_cnt_down: 0,
@@ -87,10 +94,10 @@ impl Lamp {
         NodeConfig {
             activation: Activation::Abp {
                 dev_addr: DevAddr(u32::from_le_bytes(dev_addr)),
-                nwk_s_key: Key::new([8; 16]),
+                nwk_s_key: Key::new([key; 16]),
                 app_s_key: Key::new([9; 16]),
             },
-            ..self.config(class)
+            ..self.config(DeviceClass::A)
         }
     }
 

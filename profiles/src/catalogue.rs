@@ -10,7 +10,11 @@ use crate::compile::compile;
 use crate::profile::CompiledProfile;
 
 /// The texts inside the binary: the name of each file below `profiles/vendors/`, and what stands in it.
-pub const STOCK: [(&str, &str); 6] = [
+pub const STOCK: [(&str, &str); 11] = [
+    (
+        "axioma/qalcosonic-w1.toml",
+        include_str!("../vendors/axioma/qalcosonic-w1.toml"),
+    ),
     (
         "eastron/sdm120.toml",
         include_str!("../vendors/eastron/sdm120.toml"),
@@ -19,7 +23,19 @@ pub const STOCK: [(&str, &str); 6] = [
         "eastron/sdm630.toml",
         include_str!("../vendors/eastron/sdm630.toml"),
     ),
+    (
+        "milesight/em400-tld.toml",
+        include_str!("../vendors/milesight/em400-tld.toml"),
+    ),
     ("nas/ul20xx.toml", include_str!("../vendors/nas/ul20xx.toml")),
+    (
+        "shelly/gen2-meter.toml",
+        include_str!("../vendors/shelly/gen2-meter.toml"),
+    ),
+    (
+        "tasmota/am2301.toml",
+        include_str!("../vendors/tasmota/am2301.toml"),
+    ),
     ("tasmota/plug.toml", include_str!("../vendors/tasmota/plug.toml")),
     (
         "waveshare/relay-8ch-d.toml",
@@ -28,6 +44,10 @@ pub const STOCK: [(&str, &str); 6] = [
     (
         "waveshare/relay-8ch.toml",
         include_str!("../vendors/waveshare/relay-8ch.toml"),
+    ),
+    (
+        "zigbee2mqtt/lamp.toml",
+        include_str!("../vendors/zigbee2mqtt/lamp.toml"),
     ),
 ];
 

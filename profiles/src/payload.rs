@@ -4,6 +4,8 @@
 //! Decoding is total: whatever the bytes, each section ends at the latest where they end, and what is not wholly there
 //! says nothing.
 
+use std::ops::RangeInclusive;
+
 use lwm2m_client::Value;
 use ucifi_core::field::PointId;
 use ucifi_core::profile::{Decoded, Sample};
@@ -14,12 +16,12 @@ use crate::limits::MAX_SAMPLES;
 use crate::register::Raw;
 
 /// How one kind of payload is laid out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Payload {
     /// What it must begin with to be of this kind.
     pub(crate) when: Option<Condition>,
-    /// A shorter one is of another kind.
-    pub(crate) min_bytes: usize,
+    /// A shorter or longer one is of another kind.
+    pub(crate) bytes: RangeInclusive<usize>,
     /// Where the time of measurement stands, seconds since 1970.
     pub(crate) time: Option<Place>,
     pub(crate) fields: Vec<Field>,
@@ -157,7 +159,7 @@ impl Found {
 impl Payload {
     /// Says whether a payload is of this kind.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
-        bytes.len() >= self.min_bytes && self.when.as_ref().is_none_or(|when| when.holds(bytes))
+        self.bytes.contains(&bytes.len()) && self.when.as_ref().is_none_or(|when| when.holds(bytes))
     }
 
     /// Says whether a payload of this kind can say anything.

@@ -89,12 +89,14 @@ impl<'d> Draft<'d> {
             return;
         };
         let takes_all = |known: &(u8, Payload)| {
-            known.0 == port && known.1.when.is_none() && known.1.min_bytes <= payload.min_bytes
+            let (above, here) = (&known.1.bytes, &payload.bytes);
+            let is_wider = above.start() <= here.start() && above.end() >= here.end();
+            known.0 == port && known.1.when.is_none() && is_wider
         };
         if self.uplinks.iter().any(takes_all) {
             item.error_with_help::<()>(
                 format!("an uplink above takes all that comes on port {port}"),
-                "say when = { at = 0, equals = … } there, or put the one with more min_bytes first",
+                "say when = { at = 0, equals = … } there, or say which lengths it has with min_bytes and max_bytes",
             );
             return;
         }

@@ -27,16 +27,19 @@ pub(super) struct Context {
 impl<'d> Draft<'d> {
     /// Reads what a table says of the bytes of a payload.
     pub(super) fn payload(&mut self, table: &Table<'d>, context: Context) -> Payload {
+        let bound = |key: &str| {
+            table
+                .get(key)
+                .and_then(|item| item.integer(0..=MAX_MESSAGE_BYTES))
+        };
         let mut payload = Payload {
             when: condition(table, context),
-            min_bytes: table
-                .get("min_bytes")
-                .and_then(|item| item.integer(0..=MAX_LORAWAN_PAYLOAD))
-                .unwrap_or_default(),
+            bytes: bound("min_bytes").unwrap_or(0)..=bound("max_bytes").unwrap_or(MAX_MESSAGE_BYTES),
             time: table.get("time").and_then(|item| unix_time(&item, context)),
-            ..Payload::default()
+            fields: self.fields(table, context, MAX_MESSAGE_BYTES),
+            sections: Vec::new(),
+            histories: Vec::new(),
         };
-        payload.fields = self.fields(table, context, MAX_MESSAGE_BYTES);
         for section in bounded(table, "section") {
             if let Some(section) = self.section(&section, context) {
                 payload.sections.push(section);

@@ -328,16 +328,33 @@ pub(super) enum ProfileCommand {
         #[command(flatten)]
         options: JsonOptions,
     },
-    /// Decode a Modbus RTU exchange: the request and the response, as hex with checksums
-    Decode {
+    /// Show what a profile reads and what it takes
+    Show {
         /// The id of the profile
         profile: String,
-        /// The request, then the response; blanks and several arguments are joined
-        #[arg(required = true, value_name = "HEX")]
-        hex: Vec<String>,
         #[command(flatten)]
         options: JsonOptions,
     },
+    /// Decode what a device said: a Modbus RTU exchange, a LoRaWAN payload, an MQTT message
+    Decode(DecodeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DecodeOptions {
+    /// The id of the profile
+    pub(super) profile: String,
+    /// The port of a LoRaWAN payload
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=223))]
+    pub(super) port: Option<u8>,
+    /// The topic of an MQTT message, as it was published
+    #[arg(long, conflicts_with = "port")]
+    pub(super) topic: Option<String>,
+    /// Of Modbus, the request and then the response, as hex with checksums; of LoRaWAN, the decrypted payload as hex; of
+    /// MQTT, the payload as text. Several arguments are joined
+    #[arg(required = true)]
+    pub(super) content: Vec<String>,
+    #[command(flatten)]
+    pub(super) options: JsonOptions,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,7 @@ use crate::config::{Loaded, Sources, read};
 use crate::exit::{ExitStatus, Failure};
 use crate::store::{FileDisk, buffer_folder};
 
-pub(super) use time::age;
+pub(super) use time::{age, rfc3339};
 
 pub(super) fn buffer(config: &Path, options: BufferOptions) -> Result<(), Failure> {
     let json = options.show.json;

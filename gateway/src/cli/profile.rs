@@ -1,18 +1,18 @@
 //! `profile`: which device profiles there are, whether one is right, and what it makes of a frame.
 
+mod decode;
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use ucifi_core::Profile;
-use ucifi_core::field::Frame;
-use ucifi_core::profile::Decoded;
 use ucifi_profiles::document::Diagnostic;
-use ucifi_profiles::{Catalogue, CompiledProfile, TestOutcome, compile, open_exchange};
+use ucifi_profiles::{Catalogue, CompiledProfile, TestOutcome, compile};
 
 use super::arguments::ProfileCommand;
 use super::check::{diagnostics_json, invalid};
-use super::number;
 use super::output::{answer, complain, print, print_json};
 use super::table::{Align, Table};
 use crate::config::{Sources, beside, read_file};
@@ -31,12 +31,27 @@ pub(super) fn profile(config: &Path, command: ProfileCommand) -> Result<(), Fail
             };
             test(&profiles, options.json)
         }
-        ProfileCommand::Decode {
-            profile,
-            hex,
-            options,
-        } => decode(&known(config)?, &profile, &hex.concat(), options.json),
+        ProfileCommand::Show { profile, options } => {
+            show::show(one_of(&known(config)?, &profile)?, options.json)
+        }
+        ProfileCommand::Decode(options) => {
+            decode::decode(one_of(&known(config)?, &options.profile)?, &options)
+        }
     }
+}
+
+fn one_of<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c CompiledProfile, Failure> {
+    if let Some(profile) = catalogue.find(id) {
+        return Ok(profile);
+    }
+    let near = catalogue
+        .nearest(id)
+        .map(|near| format!(", did you mean {near}?"))
+        .unwrap_or_default();
+    Err(Failure::new(
+        ExitStatus::NotFound,
+        format!("there is no profile {id:?}{near}"),
+    ))
 }
 
 /// The stock profiles, and those of `profiles.d` beside the configuration if there is one.
@@ -220,63 +235,4 @@ fn outcome_text(id: &str, outcome: &TestOutcome) -> String {
         "FAILED  {id}: {} ({})\n{differences}",
         outcome.name, outcome.place
     )
-}
-
-/// The request of a Modbus RTU read has 8 bytes, what follows is the response.
-fn decode(catalogue: &Catalogue, id: &str, hex: &str, json: bool) -> Result<(), Failure> {
-    let usage = |message: String| Failure::new(ExitStatus::Usage, message);
-    let Some(profile) = catalogue.find(id) else {
-        let near = catalogue
-            .nearest(id)
-            .map(|near| format!(", did you mean {near}?"))
-            .unwrap_or_default();
-        return Err(Failure::new(
-            ExitStatus::NotFound,
-            format!("there is no profile {id:?}{near}"),
-        ));
-    };
-    let bytes = crate::hex::bytes(hex).ok_or_else(|| usage("not hex digits in pairs".to_owned()))?;
-    let (request, response) = bytes.split_at_checked(8).ok_or_else(|| {
-        usage(
-            "fewer than 8 bytes: give the whole request and the whole response with their checksums"
-                .to_owned(),
-        )
-    })?;
-    let block = open_exchange(request, response).map_err(|e| Failure::new(ExitStatus::Failed, e))?;
-    let meaning = profile.decode(&Frame::ModbusBlock(block));
-    let meaning = meaning.map_err(|e| Failure::new(ExitStatus::Failed, e.to_string()))?;
-    let rows: Vec<[String; 4]> = meaning
-        .samples
-        .iter()
-        .filter_map(|sample| {
-            let point = profile.points().get(usize::from(sample.point.0))?;
-            Some([
-                point.name.to_string(),
-                point.path.to_string(),
-                shown(&sample.decoded),
-                point.unit.to_string(),
-            ])
-        })
-        .collect();
-    let value = rows
-        .iter()
-        .map(|[name, path, value, unit]| json!({ "name": name, "path": path, "value": value, "unit": unit }));
-    answer(json, &Json::Array(value.collect()), || {
-        let mut table = Table::new(&[
-            ("name", Align::Left),
-            ("path", Align::Left),
-            ("value", Align::Right),
-            ("unit", Align::Left),
-        ]);
-        rows.iter().for_each(|row| table.row(row.to_vec()));
-        table.to_string()
-    })
-}
-
-fn shown(decoded: &Decoded) -> String {
-    match decoded {
-        Decoded::Value(value) => number::of_value(value),
-        Decoded::Absent => "absent".to_owned(),
-        Decoded::Fault(reason) => format!("fault: {reason}"),
-    }
 }

@@ -63,7 +63,13 @@ fn stock_profiles_are_listed_and_pass_their_golden_frames() {
         .iter()
         .filter_map(|profile| profile["id"].as_str())
         .collect();
-    for id in ["eastron.sdm120", "eastron.sdm630", "waveshare.relay-8ch"] {
+    for id in [
+        "eastron.sdm120",
+        "nas.ul20xx",
+        "axioma.w1",
+        "tasmota.plug",
+        "zigbee2mqtt.lamp",
+    ] {
         assert!(ids.contains(&id), "{ids:?}");
     }
     let tested = run(&["profile", "test"]);
@@ -105,4 +111,55 @@ fn an_exchange_with_a_wrong_checksum_is_refused() {
         "{}",
         stderr(&unknown)
     );
+}
+
+#[test]
+fn a_payload_of_a_radio_device_is_decoded_with_the_times_in_it() {
+    let decode = |more: &[&str]| run(&[&["profile", "decode", "axioma.w1"], more].concat());
+    // A public decoder's test of the Qalcosonic W1, with a log of one hour.
+    let payload = "0EA0355D 30 29350000 30B6345D E7290000 B800";
+    let output = decode(&["--port", "100", payload]);
+    assert_eq!(
+        stdout(&output),
+        "NAME       PATH         VALUE  UNIT  MEASURED\n\
+         volume     /3424/0/1   10.727  m3    2019-07-21T19:00:00.000Z\n\
+         volume     /3424/0/1   10.911  m3    2019-07-21T20:00:00.000Z\n\
+         volume     /3424/0/1   13.609  m3    2019-07-22T11:37:50.000Z\n\
+         leak       /3424/0/10    true        2019-07-22T11:37:50.000Z\n\
+         back_flow  /3424/0/11   false        2019-07-22T11:37:50.000Z\n"
+    );
+    let portless = decode(&[payload]);
+    assert_eq!(code(&portless), 2);
+    assert!(stderr(&portless).contains("--port N"), "{}", stderr(&portless));
+    let strange = decode(&["--port", "99", payload]);
+    assert_eq!(code(&strange), 1, "{}", stderr(&strange));
+}
+
+#[test]
+fn a_message_is_decoded_and_so_is_the_word_that_a_device_is_gone() {
+    let decode =
+        |topic: &str, payload: &str| run(&["profile", "decode", "tasmota.plug", "--topic", topic, payload]);
+    let output = decode("stat/hall/RESULT", r#"{"POWER":"ON"}"#);
+    assert_eq!(
+        stdout(&output),
+        "NAME   PATH       VALUE  UNIT\nrelay  /3413/0/2    100  /100\n"
+    );
+    let gone = decode("tele/hall/LWT", "Offline");
+    assert_eq!(stdout(&gone), "the device is gone\n");
+    let strange = decode("stat/hall/STATUS", "{}");
+    assert_eq!(code(&strange), 2);
+    assert!(
+        stderr(&strange).contains("tele/{device}/STATE"),
+        "{}",
+        stderr(&strange)
+    );
+}
+
+#[test]
+fn a_profile_shows_what_it_reads_and_takes() {
+    let shown = run(&["profile", "show", "nas.ul20xx"]);
+    let text = stdout(&shown);
+    for piece in ["LoRaWAN", "class C", "/3416/0/3", "takes commands for /3416/0/1"] {
+        assert!(text.contains(piece), "{piece} in {text}");
+    }
 }

@@ -6,8 +6,8 @@ use lwm2m_client::object::ResourceDefinition;
 use lwm2m_client::{InstanceId, ObjectId, Path};
 use ucifi_core::field::RegisterPoint;
 
-use super::Draft;
 use super::header::Header;
+use super::{Draft, Speaks};
 use crate::document::{Diagnostic, Place, Table};
 use crate::profile::Status;
 
@@ -17,7 +17,15 @@ const FILLED_BY_GATEWAY: [ObjectId; 2] = [ObjectId(3), ObjectId(3410)];
 impl Draft<'_> {
     pub(super) fn check(&self, root: &Table<'_>, header: &Header<'_>) {
         if self.points.is_empty() && self.commands.is_empty() && !self.document.has_errors() {
-            root.error_with_help::<()>("the profile maps nothing", "write [points] or [[command]]");
+            let points = match self.speaks {
+                Speaks::Modbus => "[points]",
+                Speaks::LoRaWan => "[[uplink]]",
+                Speaks::Mqtt => "[[topic]]",
+            };
+            root.error_with_help::<()>(
+                "the profile maps nothing",
+                format!("write {points} or [[command]]"),
+            );
         }
         self.check_overlaps();
         self.check_limits();

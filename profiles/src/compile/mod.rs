@@ -348,4 +348,6 @@ fn number(item: &Item<'_>, scope: Scope) -> Option<i64> {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod sent;
+#[cfg(test)]
 mod tests;

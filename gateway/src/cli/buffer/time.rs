@@ -17,7 +17,7 @@ pub(in crate::cli) fn age(text: &str) -> Result<Duration, String> {
 }
 
 /// Returns a time as RFC 3339 has it, in UTC with milliseconds; one beyond its years as seconds since 1970.
-pub(super) fn rfc3339(time: Timestamp) -> String {
+pub(in crate::cli) fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.unix_ms())
         .map_or_else(|_| time.to_string(), |time| format!("{time:.3}"))
 }

@@ -3,8 +3,8 @@
 //! [`NetworkServer`] is the engine: joins, sessions, counters, acknowledgements, commands. [`Forwarders`] is the engine
 //! below it: which packet forwarder hears what, and which sends what, when; [`gwmp`] is the protocol that it speaks with
 //! them. What went through the air is told in the types of [`air`]; the tables of the region are in [`region`]. No data
-//! rate is adapted (ADR): a device keeps the one that it has or chooses itself. None of it does IO or reads a clock.
-//! What a payload means is not known here.
+//! rate is adapted (ADR): a device keeps the one that it has or chooses itself. None of it does IO or reads a clock; the
+//! module `io` runs it on a socket. What a payload means is not known here.
 
 pub mod air;
 mod config;
@@ -12,6 +12,8 @@ mod event;
 mod f_cnt;
 pub mod forwarders;
 pub mod gwmp;
+#[cfg(feature = "io")]
+pub mod io;
 mod keys;
 pub mod limits;
 pub mod mac_command;

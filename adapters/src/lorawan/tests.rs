@@ -3,6 +3,8 @@
 mod cabinet;
 mod class_a;
 mod class_c;
+#[cfg(feature = "io")]
+mod io;
 mod join;
 mod lamp;
 mod power_cut;

@@ -39,6 +39,9 @@ pub const FRAMES: usize = 1_500;
 /// Frames and outcomes that wait to be taken; frames beyond it are dropped and counted.
 pub const EVENTS: usize = 1_024;
 
+/// What is to be told of the socket and of forwarders that come and go; the oldest is forgotten.
+pub const NEWS: usize = 64;
+
 /// Frames that wait for a moment to be sent, at all forwarders: half a minute of short ones.
 pub const WAITING: usize = 256;
 

@@ -241,7 +241,11 @@ impl Forwarders {
     }
 
     fn deliver(&mut self, now: Instant) {
-        while let Some(frame) = self.copies.take_due(now) {
+        while let Some(mut frame) = self.copies.take_due(now) {
+            // Answers go through the first: it must be one that can be reached.
+            let table = &self.table;
+            let is_deaf = |id: &ForwarderId| table.get(id).is_none_or(|f| f.address(now).is_none());
+            frame.copies.sort_by_key(|copy| is_deaf(&copy.forwarder));
             if self.events.len() < limits::EVENTS {
                 self.events.push_back(Event::Heard(frame));
             } else {

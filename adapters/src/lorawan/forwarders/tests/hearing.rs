@@ -84,6 +84,18 @@ fn of_copies_with_the_same_ratio_the_stronger_is_the_better() {
 }
 
 #[test]
+fn a_forwarder_that_cannot_be_reached_comes_last() {
+    let mut site = Site::with(&[B]);
+    site.push(A, rxpk(b"frame", 1_000, 9.0));
+    site.push(A, rxpk(b"other", 1_000, 9.0));
+    site.push(B, rxpk(b"other", 77_000, -9.0));
+    site.pass(ms(100));
+    let frames = heard(site.events());
+    let order: Vec<_> = frames[1].copies.iter().map(|copy| copy.forwarder).collect();
+    assert_eq!(order, [id(B), id(A)]);
+}
+
+#[test]
 fn a_frame_that_the_device_repeats_is_delivered_again() {
     for connected in [&[A][..], &[A, B]] {
         let mut site = Site::with(connected);

@@ -12,6 +12,9 @@ pub mod io;
 mod jit;
 mod node;
 
+#[cfg(test)]
+mod tests;
+
 pub use airwave::Channel;
 pub use field::{Conditions, Event, Field};
 pub use forwarder::{Forwarder, ForwarderCounters, Socket};

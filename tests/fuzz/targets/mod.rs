@@ -3,6 +3,7 @@
 mod buffer;
 mod client;
 mod formats;
+mod forwarders;
 mod log;
 mod modbus;
 mod texts;
@@ -63,6 +64,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "modbus-tcp",
         decode: modbus::tcp,
         seeds: modbus::tcp_seeds,
+    },
+    Target {
+        name: "forwarders",
+        decode: forwarders::site,
+        seeds: forwarders::site_seeds,
     },
     Target {
         name: "profile",

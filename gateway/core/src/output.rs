@@ -301,8 +301,8 @@ impl CommandOutcome {
 impl fmt::Display for CommandOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Confirmed => f.write_str("done and read back"),
-            Self::Sent => f.write_str("sent, the device confirms nothing beyond its echo"),
+            Self::Confirmed => f.write_str("done, as the device shows"),
+            Self::Sent => f.write_str("sent, the device has not shown whether it was done"),
             Self::Queued => f.write_str("queued, it goes out when the device listens next"),
             Self::NotAllowed(why) | Self::Unfit(why) => f.write_str(why),
             Self::Refused(why) => write!(f, "the device refused: {why}"),

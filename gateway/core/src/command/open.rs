@@ -237,11 +237,10 @@ impl Command {
         matches!(self.link, Link::LoRaWan { .. })
     }
 
+    /// Returns how many of the writes were sent, from the first on.
     fn done(&self) -> usize {
-        self.steps
-            .iter()
-            .take_while(|step| step.stage.is_accepted())
-            .count()
+        let is_done = |step: &&Step| step.stage.is_accepted() && step.stage != Stage::Queued;
+        self.steps.iter().take_while(is_done).count()
     }
 
     /// Says in words how far a command of several values got, nothing for one of one value.
@@ -256,11 +255,14 @@ impl Command {
                 .collect();
             paths.join(", ")
         };
-        let (done, rest) = self.steps.split_at(self.done());
-        match (done, rest) {
+        let accepted = self.steps.iter().take_while(|step| step.stage.is_accepted());
+        let (accepted, rest) = self.steps.split_at(accepted.count());
+        let is_queued = accepted.iter().any(|step| step.stage == Stage::Queued);
+        let done = if is_queued { "done or queued" } else { "done" };
+        match (accepted, rest) {
             (_, []) => String::new(),
             ([], rest) => format!("nothing done, not {}: ", paths(rest)),
-            (done, rest) => format!("done {}, not {}: ", paths(done), paths(rest)),
+            (accepted, rest) => format!("{done} {}, not {}: ", paths(accepted), paths(rest)),
         }
     }
 }

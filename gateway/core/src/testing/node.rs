@@ -20,6 +20,11 @@ pub(crate) const VERIFY_MS: u64 = 10_000;
 /// The DevEUI of the only radio device.
 const DEV_EUI: DevEui = DevEui([0x70, 0xB3, 0xD5, 0x67, 0x70, 0xFF, 0x03, 0x1A]);
 
+/// What is to be lit.
+const LEVEL: Path = Path::resource(3416, 0, 1);
+/// In which color, in hundreds of kelvin: the lamp never says.
+const TEMPERATURE: Path = Path::resource(3416, 0, 39);
+
 /// How the lamp is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -247,6 +252,7 @@ impl Profile for Node {
                 retain: false,
             }),
         };
+        let is_seen = self.verifies && path == LEVEL;
         let verify = Verify {
             path: Path::resource(3416, 0, 3),
             expect: Value::Integer(level.into()),
@@ -255,11 +261,11 @@ impl Profile for Node {
         };
         Ok(Encoded {
             frame,
-            verify: self.verifies.then_some(verify),
+            verify: is_seen.then_some(verify),
         })
     }
 
     fn commands(&self, path: Path) -> bool {
-        path == Path::resource(3416, 0, 1)
+        [LEVEL, TEMPERATURE].contains(&path)
     }
 }

@@ -1,5 +1,6 @@
 //! Commands to devices that say for themselves what they have done, some of them only when they listen.
 
+use coap_lite::RequestType;
 use lwm2m_client::Value;
 use lwm2m_client::object::Model;
 
@@ -84,6 +85,53 @@ fn a_later_write_takes_the_place_of_one_that_is_queued() {
     use CommandOutcome::{Queued, Sent, Superseded};
     assert_eq!(outcomes(&mut cabinet), [Queued, Queued, Superseded, Sent]);
     assert_eq!(cabinet.answers(), []);
+}
+
+/// Writes level and color in one Update of the instance, in TLV (LwM2M Core 1.2, section 7.4.3).
+fn write_both(cabinet: &mut TestCabinet) {
+    let tlv = [0xc1, 1, 40, 0xc1, 39, 27];
+    let request = cabinet
+        .server
+        .request_with(RequestType::Post, "/3416/0", 11542, &tlv);
+    cabinet.datagram(LAMP, &request);
+}
+
+#[test]
+fn several_values_are_queued_one_after_the_other_before_the_answer() {
+    let way = Way::Radio(DeviceClass::A);
+    let mut cabinet = verifying(way);
+    write_both(&mut cabinet);
+    let mut ids = vec![cabinet.downlinks[0].id];
+    cabinet.deliver(Delivery::Queued);
+    assert_eq!(cabinet.answers(), [], "half of it is not queued yet");
+    ids.push(cabinet.downlinks[0].id);
+    cabinet.deliver(Delivery::Queued);
+    assert_eq!(cabinet.answer().code, "2.04");
+    for id in ids {
+        cabinet.gateway.handle_delivery(id, Delivery::Sent, cabinet.now);
+    }
+    cabinet.run_ms(0);
+    let queued = cabinet.outcomes();
+    assert_eq!(queued.len(), 1, "the light was not seen yet");
+    assert_eq!((queued[0].done, &queued[0].outcome), (0, &CommandOutcome::Queued));
+    say(&mut cabinet, way, 40);
+    let seen = cabinet.outcomes();
+    assert_eq!((seen[0].done, &seen[0].outcome), (2, &CommandOutcome::Sent));
+}
+
+#[test]
+fn of_several_values_the_first_that_cannot_be_sent_ends_it() {
+    let mut cabinet = on(Way::Radio(DeviceClass::A), Node::new(Way::Radio(DeviceClass::A)));
+    write_both(&mut cabinet);
+    cabinet.deliver(Delivery::Queued);
+    cabinet.deliver(Delivery::Unreachable { retry_after_secs: 9 });
+    let answer = cabinet.answer();
+    assert_eq!(answer.code, "5.03");
+    assert!(
+        answer.text.contains("done or queued /3416/0/1, not /3416/0/39"),
+        "{}",
+        answer.text
+    );
 }
 
 #[test]

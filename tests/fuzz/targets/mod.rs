@@ -5,6 +5,7 @@ mod client;
 mod formats;
 mod forwarders;
 mod log;
+mod lorawan;
 mod modbus;
 mod texts;
 
@@ -69,6 +70,21 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "forwarders",
         decode: forwarders::site,
         seeds: forwarders::site_seeds,
+    },
+    Target {
+        name: "lorawan-frame",
+        decode: lorawan::frame,
+        seeds: lorawan::frame_seeds,
+    },
+    Target {
+        name: "lorawan-mac-commands",
+        decode: lorawan::mac_commands,
+        seeds: lorawan::mac_command_seeds,
+    },
+    Target {
+        name: "lorawan-saved",
+        decode: lorawan::saved,
+        seeds: lorawan::saved_seeds,
     },
     Target {
         name: "profile",

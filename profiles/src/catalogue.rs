@@ -107,7 +107,7 @@ mod tests {
     use crate::golden::Case;
 
     /// The profiles that explain the language; they are documentation and not in the binary.
-    const EXAMPLES: [(&str, &str); 2] = [
+    const EXAMPLES: [(&str, &str); 4] = [
         (
             "example/meter.toml",
             include_str!("../vendors/example/meter.toml"),
@@ -115,6 +115,14 @@ mod tests {
         (
             "example/actuator.toml",
             include_str!("../vendors/example/actuator.toml"),
+        ),
+        (
+            "example/radio.toml",
+            include_str!("../vendors/example/radio.toml"),
+        ),
+        (
+            "example/broker.toml",
+            include_str!("../vendors/example/broker.toml"),
         ),
     ];
 

@@ -62,6 +62,11 @@ pub(crate) struct Availability {
 impl Messages {
     /// Returns what a message says; none if it is none of this kind of device.
     pub(crate) fn decode(&self, message: &MqttMessage) -> Option<Meaning> {
+        let is_known_topic = self.topics.get(usize::from(message.topic.0)).is_some();
+        // MQTT 3.1.1, 3.3.1.3: an empty message takes a retained one away; it says nothing.
+        if message.payload.is_empty() && is_known_topic {
+            return Some(Meaning::default());
+        }
         if message.payload.len() > MAX_MESSAGE_BYTES {
             return None;
         }

@@ -4,8 +4,8 @@ use lwm2m_client::object::ResourceDefinition;
 use lwm2m_client::{Value, ValueType};
 use ucifi_core::field::{BlockContent, Table as RegisterTable, WriteFunction};
 
+use super::measure::{linear, unit};
 use super::modbus::{self, TABLES, refuse_ambiguous};
-use super::point::{linear, unit};
 use super::resource::{Target, UnitOf, Use, value_from_key};
 use super::{Draft, Speaks, number};
 use crate::command::{Action, Command, CommandContent, RegisterCommand, Verify};

@@ -7,6 +7,7 @@ mod command;
 mod derive;
 mod header;
 mod lorawan;
+mod measure;
 mod modbus;
 mod mqtt;
 mod payload;

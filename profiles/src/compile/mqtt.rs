@@ -6,8 +6,8 @@ use lwm2m_client::{Value, ValueType};
 use ucifi_core::field::{PointId, Qos, Subscription, TopicId, TopicTemplate};
 use ucifi_core::profile::Deadband;
 
+use super::measure::{MEANING_KEYS, limit, refuse_beside_map};
 use super::payload::Context;
-use super::point::{MEANING_KEYS, limit, refuse_beside_map};
 use super::resource::{Target, Use, typed_value};
 use super::{Draft, expanded, tables};
 use crate::bytes::Endian;

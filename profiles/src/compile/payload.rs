@@ -3,7 +3,7 @@
 use lwm2m_client::ValueType;
 use ucifi_core::field::PointId;
 
-use super::point::{MEANING_KEYS, NumberRange, absent};
+use super::measure::{MEANING_KEYS, NumberRange, absent};
 use super::resource::Use;
 use super::{Draft, number, tables};
 use crate::bytes::{Bits, ByteNumber, ByteValue, Endian, Shape};

@@ -6,9 +6,9 @@ use ucifi_core::field::TopicTemplate;
 
 use super::Draft;
 use super::command::{keyed_by_value, range, verification};
+use super::measure::{linear, unit};
 use super::mqtt::{qos, topic};
 use super::payload::{Context, command_number};
-use super::point::{linear, unit};
 use super::resource::{Target, Use};
 use crate::command::{
     DownlinkCommand, Expectation, PayloadTemplate, Piece, PublishCommand, Setting, VALUE_MARK,

@@ -1,5 +1,8 @@
 //! What is said of mistakes in profiles of devices that send by themselves, and what such profiles make of frames.
 
+mod messages;
+mod payloads;
+
 use std::sync::LazyLock;
 
 use lwm2m_client::Value;
@@ -241,119 +244,6 @@ fn a_point_in_two_places_is_one_point_if_it_fills_one_resource() {
     assert!(diagnostics(&classed)[0].contains("class stands where the point stands first"));
 }
 
-const SECTIONS: &str = r#"[lorawan]
-class = "A"
-uplink_every_secs = 600
-endian = "big"
-[[uplink]]
-port = 2
-[[uplink.section]]
-at = 1
-length_at = 0
-tag_bytes = 1
-[[uplink.section.entry]]
-tag = 1
-bytes = 2
-[uplink.section.entry.points]
-voltage = { at = 0, type = "u16", unit = "V", path = "/3418/0/1" }
-[[uplink.section]]
-repeat = 2
-mask_at = 1
-optional = [1, 2]
-[uplink.section.points]
-power = { field = 1, type = "u16", unit = "W", path = "/3418/0/4" }
-high = { at = 0, bit = 7, path = "/3418/0/15" }
-"#;
-
-#[test]
-fn sections_follow_each_other_and_end_where_the_bytes_do() {
-    let radio = profile(SECTIONS);
-    let (voltage, power, high) = (0, 1, 2);
-    for (payload, expected) in [
-        // A tagged value; a group without further bytes; a group with both of them.
-        (
-            &[3, 1, 0, 230, 0x00, 0, 0x80, 3, 9, 0, 42][..],
-            vec![(voltage, float(230.0)), (high, truth(true)), (power, float(42.0))],
-        ),
-        // An unknown tag ends the list, not the payload; the first power counts.
-        (
-            &[2, 7, 7, 0, 2, 0, 1, 0, 2, 0, 2],
-            vec![(high, truth(false)), (power, float(1.0))],
-        ),
-        // The second number of the group is not wholly there.
-        (&[0, 0x80, 2, 0], vec![(high, truth(true))]),
-        // A length beyond the end.
-        (&[200, 1, 0, 230], vec![(voltage, float(230.0))]),
-        (&[], vec![]),
-    ] {
-        assert_eq!(values(uplink(&radio, 2, payload)), expected, "{payload:?}");
-    }
-    assert_eq!(uplink(&radio, 2, &[2, 7, 7]), None, "nothing that it knows");
-}
-
-#[test]
-fn mistakes_in_sections_are_named() {
-    for (piece, other, expected) in [
-        (
-            "tag_bytes = 1",
-            "",
-            "t.toml:13:1: error: a section needs to know what stands in it",
-        ),
-        (
-            "bytes = 2",
-            "bytes = 1",
-            "t.toml:21:18: error: the number ends behind byte 2, but there are only 1",
-        ),
-        (
-            "tag = 1",
-            "tag = \"01 02\"",
-            "t.toml:18:7: error: a tag has 1 bytes here",
-        ),
-        (
-            "field = 1",
-            "field = 2",
-            "t.toml:27:19: error: field is 2, which is not between 0 and 1",
-        ),
-        (
-            "field = 1",
-            "field = 0",
-            "t.toml:27:19: error: the number ends behind byte 2, but there are only 1",
-        ),
-        ("mask_at = 1", "mask_at = 2", "t.toml:24:11: error: mask_at is 2"),
-        ("repeat = 2", "repeat = 0", "t.toml:23:10: error: repeat is 0"),
-    ] {
-        check(SECTIONS, piece, other, expected);
-    }
-}
-
-#[test]
-fn former_values_come_oldest_first_and_only_with_a_time() {
-    let history = "[[uplink.history]]\npoint = \"voltage\"\ntime = { at = 6, type = \"unix_u32\" }\nbase = { at = 10, type = \"u8\" }\ndeltas = { at = 11, type = \"i8\", count = 9, every_secs = 60 }\n";
-    let time = "port = 2\ntime = { at = 2, type = \"unix_u32\" }";
-    let radio = profile(&format!("{}{history}", RADIO.replace("port = 2", time)));
-    let mut payload = vec![0xFD, 0x08];
-    payload.extend(1_700_000_600_u32.to_le_bytes());
-    payload.extend(1_700_000_000_u32.to_le_bytes());
-    payload.extend([100, 10, 0xFB]);
-    let samples = uplink(&radio, 2, &payload).unwrap().samples;
-    let read: Vec<(i64, Decoded)> = samples
-        .iter()
-        .map(|sample| (sample.measured.unwrap().unix_secs(), sample.decoded.clone()))
-        .collect();
-    assert_eq!(
-        read,
-        [
-            (1_700_000_000, float(10.0)),
-            (1_700_000_060, float(11.0)),
-            (1_700_000_120, float(10.5)),
-            (1_700_000_600, float(230.1)),
-        ]
-    );
-    assert!(samples.iter().all(|sample| sample.point == PointId(0)));
-    payload[6..10].fill(0);
-    assert_eq!(uplink(&radio, 2, &payload).unwrap().samples.len(), 1);
-}
-
 const COMMAND: &str = "[[command]]\non_write = \"/3413/0/3\"\nport = 9\nbytes = [0x01, \"02 03\", { type = \"u16\", endian = \"big\" }]\nscale = 0.5\nunit = \"%\"\nrange = [0, 100]\nverify = \"none\"\nreason = \"a test\"\n";
 
 #[test]
@@ -423,97 +313,6 @@ fn what_is_expected_of_the_device_is_of_the_type_that_it_shows() {
     );
 }
 
-fn publish(command: &str, value: Value) -> String {
-    let text = format!(
-        "{BROKER}[[command]]\non_write = \"/3413/0/3\"\ntopic = \"s/{{device}}\"\nverify = \"none\"\nreason = \"a test\"\n{command}"
-    );
-    let encoded = profile(&text).encode(Path::resource(3413, 0, 3), &value);
-    match encoded.map(|encoded| encoded.frame) {
-        Ok(Frame::MqttPublish(publish)) => String::from_utf8(publish.payload).unwrap(),
-        other => format!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_message_has_the_value_with_its_type() {
-    let words = "values = { 0 = false, 100 = \"o\\\"n\" }\n";
-    for (payload, expected) in [
-        ("payload = \"{value}\"\n", "o\"n"),
-        ("payload = \"set {value}!\"\n", "set o\"n!"),
-        (
-            "payload = { a = [1, { b = \"{value}\" }], c = 1.5 }\n",
-            "{\"a\":[1,{\"b\":\"o\\\"n\"}],\"c\":1.5}",
-        ),
-    ] {
-        let command = format!("{payload}{words}");
-        assert_eq!(publish(&command, Value::Integer(100)), expected);
-    }
-    let payload = "payload = { on = \"{value}\" }\n";
-    assert_eq!(
-        publish(&format!("{payload}{words}"), Value::Integer(0)),
-        "{\"on\":false}"
-    );
-    let number = format!("{payload}unit = \"%\"\nscale = 0.4\nrange = [0, 100]\n");
-    assert_eq!(publish(&number, Value::Integer(51)), "{\"on\":127.5}");
-    let whole = format!("{number}whole = true\n");
-    assert_eq!(publish(&whole, Value::Integer(51)), "{\"on\":128}");
-    assert!(publish(&whole, Value::Integer(101)).contains("the device takes 0 to 100"));
-}
-
-#[test]
-fn values_of_another_type_than_asked_for_are_faults() {
-    let points = [
-        (
-            "on = { json = \"on\", path = \"/3418/0/9\" }",
-            "{\"on\": \"yes\"}",
-        ),
-        (
-            "on = { json = \"on\", map = { ON = true }, path = \"/3418/0/9\" }",
-            "{\"on\": \"OFF\"}",
-        ),
-        (
-            "u = { json = \"on\", unit = \"V\", path = \"/3418/0/1\" }",
-            "{\"on\": \"230\"}",
-        ),
-        (
-            "u = { json = \"on\", unit = \"V\", path = \"/3418/0/1\" }",
-            "{\"on\": [230]}",
-        ),
-        (
-            "u = { json = \"on\", unit = \"V\", from_text = true, path = \"/3418/0/1\" }",
-            "{\"on\": \"230 V\"}",
-        ),
-    ];
-    for (point, payload) in points {
-        let broker = profile(&format!(
-            "[mqtt]\n[[topic]]\ntopic = \"t/{{device}}\"\n[topic.points]\n{point}\n"
-        ));
-        let read = values(message(&broker, payload));
-        assert!(
-            matches!(read.as_slice(), [(0, Decoded::Fault(_))]),
-            "{point} {payload} {read:?}"
-        );
-    }
-}
-
-#[test]
-fn one_text_is_one_value_and_bytes_are_as_in_an_uplink() {
-    let topic = "[mqtt]\n[[topic]]\ntopic = \"t/{device}\"\n";
-    let text = profile(&format!(
-        "{topic}payload = \"text\"\n[topic.points]\nu = {{ unit = \"mV\", path = \"/3418/0/1\" }}\n"
-    ));
-    assert_eq!(values(message(&text, " 230100\n")), [(0, float(230.1))]);
-    let alarm = profile(&format!(
-        "{topic}payload = \"text\"\n[topic.points]\nu = {{ above = 5, path = \"/3418/0/9\" }}\n"
-    ));
-    assert_eq!(values(message(&alarm, "5")), [(0, truth(true))]);
-    assert_eq!(values(message(&alarm, "4.9")), [(0, truth(false))]);
-    let bytes = profile(&format!(
-        "{topic}payload = \"bytes\"\n[topic.points]\nu = {{ at = 1, type = \"u8\", unit = \"V\", path = \"/3418/0/1\" }}\n"
-    ));
-    assert_eq!(values(message(&bytes, "AZ")), [(0, float(90.0))]);
-}
-
 #[test]
 fn a_template_repeats_topics_and_uplinks() {
     let broker = "[mqtt]\n[[template]]\nn = [0, 1]\n[[template.topic]]\ntopic = \"t/{device}\"\n[template.topic.points]\n\"on_{n}\" = { json = \"switch:{n}.on\", map = { true = 100, false = 0 }, path = \"/3413/{n}/2\" }\n";
@@ -559,19 +358,8 @@ fn the_bounds_of_what_is_sent_are_reached_and_named() {
 }
 
 #[test]
-fn former_values_beyond_the_bound_are_not_read() {
-    let history = "[[uplink.history]]\npoint = \"voltage\"\ntime = { at = 2, type = \"unix_u32\" }\nbase = { at = 6, type = \"u8\" }\ndeltas = { at = 7, type = \"u8\", count = 235, every_secs = 60 }\n";
-    let radio = profile(&format!("{RADIO}{}", history.repeat(5)));
-    let mut payload = vec![0xFD, 0x08];
-    payload.extend(1_700_000_000_u32.to_le_bytes());
-    payload.resize(MAX_LORAWAN_PAYLOAD, 1);
-    let samples = uplink(&radio, 2, &payload).unwrap().samples;
-    assert_eq!(samples.len(), MAX_SAMPLES + 1);
-}
-
-#[test]
 fn the_examples_of_the_readme_compile_and_pass_their_tests() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let blocks = readme
         .split("```toml\n")
         .skip(1)

@@ -7,6 +7,7 @@
 mod airwave;
 mod field;
 mod forwarder;
+pub mod gadgets;
 mod gwmp;
 pub mod io;
 mod jit;

@@ -113,7 +113,7 @@ impl Node {
     pub(crate) fn new(way: Way) -> Self {
         let constant = |path: &str, value| (path.parse().unwrap(), value);
         let temperature = Point {
-            deadband: Deadband::new(5.0).unwrap(),
+            deadband: Deadband::new(3.0).unwrap(),
             ..point("temperature", "/3303/0/5700")
         };
         let door = Point {

@@ -1,12 +1,15 @@
 //! Frames whose senders repeat them until they are told that they were taken.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lwm2m_client::format::RecordTime;
 use lwm2m_client::object::Model;
+use proptest::prelude::*;
 
-use crate::buffer::DiskError;
+use crate::buffer::{DiskError, Moment};
 use crate::field::{DeviceClass, Freshness, Receipt, ReceiptId};
-use crate::testing::{Node, TestCabinet, Way, broker, data, lamp, message, one_server, presence, radio};
+use crate::testing::{Got, Node, TestCabinet, Way, broker, data, lamp, message, one_server, presence, radio};
 use crate::{AccountConfig, Config, Uplink, limits};
 
 const LAMP: u32 = 1;
@@ -228,4 +231,90 @@ fn no_more_receipts_are_open_than_there_is_room_for_readings() {
         settled.len()
     );
     assert!(settled.is_sorted());
+}
+
+/// One thing that happens to a gateway whose senders wait.
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Say(bool, Option<u64>),
+    Server(bool),
+    Disk(bool),
+    Slow(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u64..8_000).prop_map(Step::Wait),
+        4 => (any::<bool>(), proptest::option::of(0u64..2_000)).prop_map(|(first, within)| Step::Say(first, within)),
+        1 => any::<bool>().prop_map(Step::Server),
+        1 => any::<bool>().prop_map(Step::Disk),
+        1 => any::<bool>().prop_map(Step::Slow),
+    ]
+}
+
+/// Lets a lamp say two values of one moment that no other frame has; returns it.
+fn say_two(cabinet: &mut TestCabinet, is_first: bool, id: u32, within_ms: Option<u64>) -> i64 {
+    let at = 1_760_000_100 + id;
+    let device = if is_first { "lamp-1" } else { "lamp-2" };
+    let frame = message(&[(1, (id * 3 + 25) as u8, Some(at)), (0, id as u8 + 2, Some(at))]);
+    let uplink = Uplink::new(broker(device), frame, cabinet.now);
+    hear(cabinet, uplink, id.into(), within_ms);
+    i64::from(at) * 1_000
+}
+
+/// Returns the moments of the values that the server has got, or that are durable.
+fn safe(cabinet: &TestCabinet) -> BTreeSet<(String, i64)> {
+    let got = cabinet.server.got.iter().flat_map(|(_, got)| match got {
+        Got::Send(records) => records.clone(),
+        Got::Register { .. } | Got::Update { .. } | Got::Deregister | Got::Answer(_) => Vec::new(),
+    });
+    let sent = got.filter_map(|record| match record.time {
+        Some(RecordTime::Absolute(time)) => Some((record.entry.path.to_string(), time.unix_ms())),
+        Some(RecordTime::RelativeMs(_)) | None => None,
+    });
+    let batches = cabinet.buffer.commits.iter().flat_map(|commit| &commit.batches);
+    let stored = batches.flat_map(|batch| &batch.records);
+    let stored = stored.filter_map(|record| match record.moment {
+        Moment::Wall(time) => Some((record.path.to_string(), time.unix_ms())),
+        Moment::Boot { .. } => None,
+    });
+    sent.chain(stored).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_happens_a_receipt_is_given_once_and_never_before_its_readings_are_safe(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut cabinet = running(config());
+        let (mut moments, mut settled) = (BTreeMap::new(), Vec::new());
+        let end = [Step::Server(true), Step::Disk(true), Step::Slow(false), Step::Wait(1_200_000)];
+        for step in steps.into_iter().chain(end) {
+            match step {
+                Step::Wait(ms) => cabinet.run_ms(ms),
+                Step::Say(is_first, within_ms) => {
+                    let id = moments.len() as u32;
+                    moments.insert(u64::from(id), say_two(&mut cabinet, is_first, id, within_ms));
+                }
+                Step::Server(is_there) => cabinet.is_connected = is_there,
+                Step::Disk(works) => cabinet.buffer.failure = (!works).then_some(DiskError::Full),
+                Step::Slow(true) => cabinet.buffer.is_slow = true,
+                Step::Slow(false) => cabinet.catch_up(),
+            }
+            let given = cabinet.receipts();
+            let safe = safe(&cabinet);
+            for id in &given {
+                for path in ["/3303/0/5700", "/3416/0/3"] {
+                    let value = (path.to_owned(), moments[id]);
+                    prop_assert!(safe.contains(&value), "{value:?} of {id} is not safe");
+                }
+            }
+            settled.extend(given);
+        }
+        settled.sort_unstable();
+        prop_assert_eq!(settled, moments.into_keys().collect::<Vec<_>>());
+    }
 }

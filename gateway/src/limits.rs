@@ -24,6 +24,12 @@ pub const INPUTS: usize = 256;
 /// Orders that wait for one bus; what does not fit is told to the core as expired.
 pub const BUS_ORDERS: usize = 256;
 
+/// Orders that wait for one broker: everything that it may wait to acknowledge, and commands.
+pub const BROKER_ORDERS: usize = ucifi_adapters::mqtt::limits::RECEIPTS + BUS_ORDERS;
+
+/// Messages that a broker may have under way unacknowledged: as many as are made durable together when none is paid.
+pub const BROKER_WINDOW: u16 = 100;
+
 /// Datagrams kept for one endpoint until the server's name is resolved: a Register with its blocks is asked for
 /// one by one, so one is usual.
 pub const UNRESOLVED_DATAGRAMS: usize = 4;

@@ -138,6 +138,7 @@ fn status_text(value: &Json) -> String {
             "exceptions",
         ],
     );
+    let brokers = brokers_text(value);
     let clock = if value["clock_set"] == true {
         "set"
     } else {
@@ -150,7 +151,48 @@ fn status_text(value: &Json) -> String {
         age(value["uptime_ms"].as_u64()),
     );
     let disk = disk_text(&value["disk"]);
-    format!("{head}{disk}\n{endpoints}\n{buses}")
+    let buses = if rows(value, "buses").is_empty() {
+        String::new()
+    } else {
+        format!("\n{buses}")
+    };
+    format!("{head}{disk}\n{endpoints}{buses}{brokers}")
+}
+
+fn brokers_text(value: &Json) -> String {
+    let all = rows(value, "brokers");
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut brokers = Table::new(&[
+        ("broker", Align::Left),
+        ("uri", Align::Left),
+        ("state", Align::Left),
+        ("messages", Align::Right),
+        ("acked", Align::Right),
+        ("waiting", Align::Right),
+        ("repeated", Align::Right),
+        ("retained", Align::Right),
+        ("published", Align::Right),
+        ("refused", Align::Right),
+    ]);
+    fill(
+        &mut brokers,
+        all,
+        &[
+            "name",
+            "uri",
+            "state",
+            "messages",
+            "acknowledged",
+            "unsettled",
+            "repeated",
+            "retained",
+            "published",
+            "publishes_refused",
+        ],
+    );
+    format!("\n{brokers}")
 }
 
 /// Says what cannot be written to disk, where anything cannot.

@@ -8,10 +8,12 @@ use ucifi_adapters::modbus::{Statistics, UnitStatistics};
 use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality, Totals};
 use ucifi_profiles::document::nearest;
 
+use super::brokers::BrokerStatus;
 use super::buses::BusStatus;
 use super::clock::now;
 use super::commands;
 use super::engine::Engine;
+use super::field::FieldStatus;
 use crate::control::{Call, Problem, ProblemKind, Reply, Request};
 use crate::store::Health;
 
@@ -73,7 +75,7 @@ fn drop_older(engine: &mut Engine, before_unix_ms: i64, server: Option<&str>, re
     engine.drops.wait(count, reply);
 }
 
-/// The buses tell their counters by themselves, so this reply is put together beside the event loop.
+/// Buses and brokers tell their counters by themselves, so this reply is put together beside the event loop.
 fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
     let now = now();
     let endpoints: Vec<Json> = engine.gateway.endpoints().iter().map(endpoint_json).collect();
@@ -85,13 +87,17 @@ fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
         "endpoints": endpoints,
         "disk": health_json(&engine.health.now()),
     });
-    let buses = engine.buses.status();
+    let FieldStatus { buses, brokers } = engine.field.status();
     tokio::spawn(async move {
-        let mut told = Vec::new();
+        let (mut of_buses, mut of_brokers) = (Vec::new(), Vec::new());
         for bus in buses {
-            told.push(bus_json(bus).await);
+            of_buses.push(bus_json(bus).await);
         }
-        status["buses"] = Json::Array(told);
+        for broker in brokers {
+            of_brokers.push(broker_json(broker).await);
+        }
+        status["buses"] = Json::Array(of_buses);
+        status["brokers"] = Json::Array(of_brokers);
         reply.send(Reply::Ok(status)).ok();
     });
 }
@@ -154,6 +160,33 @@ async fn bus_json(bus: BusStatus) -> Json {
         object.extend(statistics_json(&statistics));
     }
     told
+}
+
+async fn broker_json(broker: BrokerStatus) -> Json {
+    let statistics = match broker.statistics {
+        Some(under_way) => under_way.await.ok(),
+        None => None,
+    };
+    let told = statistics.map(|statistics| statistics.broker).unwrap_or_default();
+    json!({
+        "name": &*broker.name,
+        "uri": broker.uri,
+        "state": broker.state.describe(),
+        "connections": told.connections,
+        "sessions_resumed": told.sessions_resumed,
+        "messages": told.messages,
+        "acknowledged": told.acknowledged,
+        "unsettled": told.unsettled,
+        "repeated": told.repeated,
+        "retained": told.retained,
+        "unmatched": told.unmatched,
+        "too_big": told.too_big,
+        "dropped": told.dropped,
+        "published": told.published,
+        "publishes_refused": told.publishes_refused,
+        "publishes_unconfirmed": told.publishes_unconfirmed,
+        "subscriptions_refused": told.subscriptions_refused,
+    })
 }
 
 fn statistics_json(statistics: &Statistics) -> serde_json::Map<String, Json> {

@@ -5,23 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
-use ucifi_adapters::modbus::io::{FromBus, Parity, Port, ToBus, run};
+use ucifi_adapters::modbus::io::{Parity, Port, ToBus, run};
 use ucifi_adapters::modbus::{BusConfig, Client, ConfigError, Framing, Statistics, UnitConfig, Writes};
 use ucifi_core::field::{Link, PointId};
 use ucifi_core::{Downlink, Profile};
 
 use super::Input;
+use super::field::Tasks;
 use crate::config::{Bus, BusPort, Configuration, Device, SerialFormat};
 use crate::limits::BUS_ORDERS;
 
 /// All buses by name.
 pub(super) struct Buses {
     buses: BTreeMap<Arc<str>, RunningBus>,
-    /// None of them ends by itself.
-    pub(super) tasks: JoinSet<()>,
-    /// Those of them that measure; the others tell what they have measured.
-    pub(super) measuring: Vec<AbortHandle>,
 }
 
 /// One bus.
@@ -72,15 +68,19 @@ impl Buses {
         configuration: &Configuration,
         seed: u64,
         now: Instant,
-        inputs: &mpsc::Sender<Input>,
+        tasks: &mut Tasks,
     ) -> Result<Self, ConfigError> {
-        let (mut tasks, mut measuring) = (JoinSet::new(), Vec::new());
         let mut buses = BTreeMap::new();
         for (bus, client) in clients(configuration, seed, now)? {
             let (orders, taken) = mpsc::channel(BUS_ORDERS);
             let (events, told) = mpsc::channel(BUS_ORDERS);
-            measuring.push(tasks.spawn(run(client, port(&bus.port), taken, events)));
-            tasks.spawn(forward(bus.name.clone(), told, inputs.clone()));
+            let name = bus.name.clone();
+            tasks.run_measuring(run(client, port(&bus.port), taken, events), told, move |event| {
+                Input::Bus {
+                    bus: name.clone(),
+                    event,
+                }
+            });
             let running = RunningBus {
                 port: bus.port.describe(),
                 orders,
@@ -89,16 +89,7 @@ impl Buses {
             };
             buses.insert(bus.name.clone(), running);
         }
-        Ok(Self {
-            buses,
-            tasks,
-            measuring,
-        })
-    }
-
-    /// Ends every bus. What one has told already still comes; then its tasks are at their end.
-    pub(super) fn stop(&self) {
-        self.measuring.iter().for_each(AbortHandle::abort);
+        Ok(Self { buses })
     }
 
     /// Hands a downlink to its bus; says whether the bus could take it.
@@ -180,21 +171,6 @@ pub(super) fn clients(
         ))
     };
     configuration.buses.iter().zip(1..).map(client).collect()
-}
-
-async fn forward(bus: Arc<str>, mut told: mpsc::Receiver<FromBus>, inputs: mpsc::Sender<Input>) {
-    while let Some(event) = told.recv().await {
-        if inputs
-            .send(Input::Bus {
-                bus: bus.clone(),
-                event,
-            })
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
 }
 
 fn unit_on(bus: &Bus, device: &Device) -> Option<UnitConfig> {

@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
+use ucifi_adapters::mqtt::Event as BrokerEvent;
+use ucifi_adapters::mqtt::io::FromBroker;
 use ucifi_core::field::{Delivery, DownlinkId};
 use ucifi_core::state::Kept;
 use ucifi_core::{
@@ -16,17 +18,25 @@ use ucifi_core::{
     EndpointStatus, Event, Gateway, Output, Profile, Topology,
 };
 
-use super::buses::{Buses, PortState};
+use super::brokers::ConnectionState;
+use super::buses::PortState;
 use super::clock::now;
 use super::commands::{WaitingCommands, WaitingDrops};
 use super::events::Names;
+use super::field::Field;
 use super::ports::Ports;
 use super::progress::{Check, Checks, Progress};
 use super::server_link::ServerLinks;
-use super::{Input, RunError, Wanted, answers, buses, events, open_files};
+use super::{Input, RunError, Wanted, answers, brokers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::limits::{DEREGISTER, INPUTS, SETTLE};
 use crate::store::{Answer, HealthWatch, Origin, Store, StoreError};
+
+/// How long nothing may be due.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// How long whoever was too busy to take something has before it is told again.
+const SAY_AGAIN: Duration = Duration::from_millis(10);
 
 /// What ends an engine.
 #[derive(Debug)]
@@ -48,23 +58,27 @@ pub enum StartError {
     /// A bus cannot be made.
     #[error(transparent)]
     Bus(#[from] ucifi_adapters::modbus::ConfigError),
+    /// A broker cannot be made.
+    #[error(transparent)]
+    Broker(#[from] ucifi_adapters::mqtt::ConfigError),
     /// Nothing can be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Makes the core and the engines of the buses, and drops them.
+/// Makes the core and the engines of the field side, and drops them.
 pub(super) fn rehearse(loaded: &Loaded) -> Result<(), StartError> {
     let (now, objects) = (now(), Arc::new(loaded.objects.clone()));
     Gateway::new(core_config(&loaded.configuration), objects, 0, now)?;
     buses::clients(&loaded.configuration, 0, now.instant)?;
+    brokers::clients(loaded, 0, now.instant)?;
     Ok(())
 }
 
 /// One configuration at work.
 pub(super) struct Engine {
     pub(super) gateway: Gateway,
-    pub(super) buses: Buses,
+    pub(super) field: Field,
     pub(super) commands: WaitingCommands,
     pub(super) drops: WaitingDrops,
     pub(super) objects: Arc<ObjectTable>,
@@ -101,12 +115,12 @@ impl Engine {
         let endpoints = gateway.endpoints();
         open_files::allow(endpoints.len());
         let (sender, inputs) = mpsc::channel(INPUTS);
-        let buses = Buses::open(configuration, seed, now.instant, &sender)?;
+        let field = Field::open(&loaded, seed, now.instant, &sender)?;
         let cabinet = &configuration.gateway.name;
         let servers = ServerLinks::open(&configuration.servers, &endpoints, cabinet, ports, sender);
         Ok(Self {
             gateway,
-            buses,
+            field,
             commands: WaitingCommands::default(),
             drops: WaitingDrops::default(),
             objects,
@@ -137,7 +151,7 @@ impl Engine {
             let due = self.due();
             tokio::select! {
                 order = wanted.orders.recv() => return Ok(order.unwrap_or(Order::Stop)),
-                Some(ended) = self.buses.tasks.join_next() => return Err(RunError::Bus(ended.err())),
+                Some(ended) = self.field.tasks.set.join_next() => return Err(RunError::Field(ended.err())),
                 Some(ended) = self.servers.tasks.join_next() => ended.map_err(RunError::Server)?,
                 answer = store.next() => self.handle_answer(answer.ok_or(RunError::Store)?),
                 Some(input) = self.inputs.recv() => self.handle_input(input),
@@ -203,20 +217,21 @@ impl Engine {
     async fn close(mut self, store: &mut Store, leaves: impl Fn(&EndpointStatus) -> bool) {
         self.takes_commands = false;
         self.finish_commands(store).await;
-        self.end_buses(store).await;
+        self.close_field(store).await;
         self.leave(store, leaves).await;
         self.settle(store).await;
         events::log_left_behind(&self.gateway.endpoints());
+        self.field.close().await;
         self.servers.tasks.shutdown().await;
     }
 
-    /// Ends the buses, since every reading that still came would have to be made durable too, and takes what they have
-    /// told already.
-    async fn end_buses(&mut self, store: &mut Store) {
-        self.buses.stop();
-        loop {
+    /// Lets nothing more come in, since every reading that still came would have to be made durable too, and takes what
+    /// has been told already. Who repeats what is not acknowledged stays until it knows what is.
+    async fn close_field(&mut self, store: &mut Store) {
+        self.field.tasks.close();
+        while !self.field.tasks.have_measured() {
             tokio::select! {
-                ended = self.buses.tasks.join_next() => if ended.is_none() { break },
+                Some(_) = self.field.tasks.set.join_next() => {}
                 Some(input) = self.inputs.recv() => self.handle_input(input),
             }
             self.carry_out(store);
@@ -240,19 +255,19 @@ impl Engine {
         }
     }
 
-    /// Takes the next thing that happens, at most until a time; says whether it came from a bus.
+    /// Takes the next thing that happens, at most until a time; says whether it came from the field.
     async fn wait(&mut self, store: &mut Store, end: Instant) -> bool {
         let due = self.due().min(end);
-        let mut is_from_bus = false;
+        let mut is_from_field = false;
         tokio::select! {
             Some(answer) = store.next() => self.handle_answer(answer),
             Some(input) = self.inputs.recv() => {
-                is_from_bus = matches!(input, Input::Bus { .. });
+                is_from_field = matches!(input, Input::Bus { .. } | Input::Broker { .. });
                 self.handle_input(input);
             }
             () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
         }
-        is_from_bus
+        is_from_field
     }
 
     /// Waits for the commands that are with their devices as long as their senders do, and ends the rest.
@@ -298,12 +313,13 @@ impl Engine {
     fn check(&mut self, check: Check, store: &mut Store) {
         let progress = Progress::of(&self.gateway, now());
         let store = self.checks.ask(store);
-        check.answer_after(progress, store, self.buses.status());
+        check.answer_after(progress, store, self.field.status());
     }
 
     fn due(&self) -> Instant {
-        let idle = Instant::now() + Duration::from_secs(3_600);
-        self.gateway.poll_timeout().unwrap_or(idle)
+        let now = Instant::now();
+        let idle = now + if self.field.has_unsaid() { SAY_AGAIN } else { IDLE };
+        self.gateway.poll_timeout().map_or(idle, |due| due.min(idle))
     }
 
     fn handle_input(&mut self, input: Input) {
@@ -314,10 +330,40 @@ impl Engine {
             Input::Resolved { server, addresses } => self.servers.handle_resolved(&server, &addresses),
             Input::Bus { bus, event } => match event {
                 FromBus::Event(event) => self.handle_bus_event(event),
-                FromBus::Connected => self.buses.note(&bus, PortState::Open),
-                FromBus::Disconnected(reason) => self.buses.note(&bus, PortState::Closed(reason)),
+                FromBus::Connected => self.field.buses.note(&bus, PortState::Open),
+                FromBus::Disconnected(reason) => self.field.buses.note(&bus, PortState::Closed(reason)),
             },
+            Input::Broker { broker, event } => self.handle_broker(&broker, event),
         }
+    }
+
+    fn handle_broker(&mut self, broker: &Arc<str>, told: FromBroker) {
+        match told {
+            FromBroker::Connected => self.field.brokers.note(broker, ConnectionState::Connected),
+            FromBroker::Disconnected(reason) => {
+                self.field.brokers.note(broker, ConnectionState::Away(reason));
+            }
+            FromBroker::Event(event) => self.handle_broker_event(broker, event),
+        }
+    }
+
+    fn handle_broker_event(&mut self, broker: &Arc<str>, event: BrokerEvent) {
+        match event {
+            BrokerEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
+            BrokerEvent::Delivery { id, delivery } => self.handle_delivery(id, delivery),
+            BrokerEvent::Reachability { link, reachability } => {
+                self.gateway.handle_reachability(&link, reachability, now());
+            }
+            BrokerEvent::SubscriptionRefused { link, topic, reason } => {
+                events::log_refused_subscription(broker, link.as_ref(), &topic, &reason);
+            }
+            BrokerEvent::Unknown { device, topic } => events::log_unknown_on_broker(broker, &device, &topic),
+        }
+    }
+
+    fn handle_delivery(&mut self, id: DownlinkId, delivery: Delivery) {
+        self.open.remove(&id);
+        self.gateway.handle_delivery(id, delivery, now());
     }
 
     fn handle_answer(&mut self, answer: Answer) {
@@ -342,10 +388,7 @@ impl Engine {
     fn handle_bus_event(&mut self, event: BusEvent) {
         match event {
             BusEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
-            BusEvent::Delivery { id, delivery } => {
-                self.open.remove(&id);
-                self.gateway.handle_delivery(id, delivery, now());
-            }
+            BusEvent::Delivery { id, delivery } => self.handle_delivery(id, delivery),
             BusEvent::Reachability { link, reachability } => {
                 self.gateway.handle_reachability(&link, reachability, now());
             }
@@ -356,7 +399,7 @@ impl Engine {
 
     /// Does what the core wants, in its order.
     fn carry_out(&mut self, store: &mut Store) {
-        self.buses.say_interests();
+        self.field.say_again();
         if let Some(request) = self.servers.take_save() {
             store.save(Origin::Ports, request);
         }
@@ -367,7 +410,7 @@ impl Engine {
                 }
                 Output::Downlink(downlink) => {
                     let id = downlink.id;
-                    if self.takes_commands && self.buses.downlink(downlink) {
+                    if self.takes_commands && self.field.downlink(downlink) {
                         self.open.insert(id);
                     } else {
                         self.gateway.handle_delivery(id, Delivery::Expired, now());
@@ -377,11 +420,10 @@ impl Engine {
                     link,
                     point,
                     every_ms,
-                } => self.buses.interest(&link, point, every_ms),
+                } => self.field.interest(&link, point, every_ms),
                 Output::Buffer(request) => store.buffer(request),
                 Output::Save(request) => store.save(Origin::Core, request),
-                // No source that repeats a frame until it is told is connected.
-                Output::Settled(_) => {}
+                Output::Settled(receipt) => self.field.settled(receipt),
                 Output::Event(event) => {
                     events::log(&event, &self.names);
                     if let Event::RegistrationFailed { endpoint, .. } = &event {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
 use ucifi_core::buffer::{Gap, GapReason};
+use ucifi_core::field::Link;
 use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event, StateEvent};
 
 /// What people call the endpoints: the server and the endpoint name.
@@ -87,6 +88,27 @@ pub(super) fn log(event: &Event, names: &Names) {
         Event::StateWorks => info!("state saved again"),
         Event::State(event) => log_state(event),
     }
+}
+
+/// Logs that a broker does not let the gateway hear a topic.
+pub(super) fn log_refused_subscription(broker: &str, link: Option<&Link>, topic: &str, reason: &str) {
+    match link {
+        Some(link) => warn!(broker, %link, reason, "the broker does not let the gateway hear a device"),
+        None => info!(
+            broker,
+            reason, "the broker does not let the gateway look for unknown devices"
+        ),
+    }
+    debug!(broker, topic, "topic that is not heard");
+}
+
+/// Logs that a device was heard that is not configured.
+pub(super) fn log_unknown_on_broker(broker: &str, device: &str, topic: &str) {
+    info!(
+        broker,
+        device, "device that is not configured, see `ucifi-gateway devices --unknown`"
+    );
+    debug!(broker, device, topic, "heard under this topic");
 }
 
 fn log_state(event: &StateEvent) {

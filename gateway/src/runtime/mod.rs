@@ -4,12 +4,14 @@
 //! control socket, signals by orders.
 
 mod answers;
+mod brokers;
 mod buses;
 mod clock;
 mod commands;
 mod endpoint_link;
 mod engine;
 mod events;
+mod field;
 mod open_files;
 mod ports;
 mod progress;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info};
 use ucifi_adapters::modbus::io::FromBus;
+use ucifi_adapters::mqtt::io::FromBroker;
 use ucifi_core::EndpointId;
 
 use crate::config::Loaded;
@@ -49,6 +52,8 @@ pub(crate) enum Input {
     },
     /// Something from a bus.
     Bus { bus: Arc<str>, event: FromBus },
+    /// Something from a broker.
+    Broker { broker: Arc<str>, event: FromBroker },
 }
 
 /// Why a gateway stopped without being told to.
@@ -57,9 +62,9 @@ pub enum RunError {
     /// Its event loop ended.
     #[error("the event loop ended badly: {0}")]
     EventLoop(#[from] JoinError),
-    /// Nobody runs a bus any more.
-    #[error("a bus is not run any more: {}", .0.as_ref().map_or("its task returned".to_owned(), JoinError::to_string))]
-    Bus(Option<JoinError>),
+    /// Nobody runs a bus or a broker any more.
+    #[error("a bus or broker is not run any more: {}", .0.as_ref().map_or("its task returned".to_owned(), JoinError::to_string))]
+    Field(Option<JoinError>),
     /// Nobody listens to a server any more.
     #[error("a server is not listened to any more: {0}")]
     Server(JoinError),

@@ -8,7 +8,7 @@ use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 use ucifi_core::{EndpointState, Gateway, Now};
 
-use super::buses::BusStatus;
+use super::field::FieldStatus;
 use crate::store::Store;
 
 /// How a gateway is in which every part gets on with its work.
@@ -95,20 +95,12 @@ pub(super) struct Check {
 
 impl Check {
     /// Answers when all the parts have answered.
-    pub(super) fn answer_after(
-        self,
-        progress: Progress,
-        store: oneshot::Receiver<()>,
-        buses: Vec<BusStatus>,
-    ) {
+    pub(super) fn answer_after(self, progress: Progress, store: oneshot::Receiver<()>, field: FieldStatus) {
         tokio::spawn(async move {
             let mut reply = self.reply;
             let parts = async {
                 store.await.ok()?;
-                for bus in buses {
-                    bus.statistics?.await.ok()?;
-                }
-                Some(())
+                field.answered().await
             };
             tokio::select! {
                 answered = parts => if answered.is_some() {

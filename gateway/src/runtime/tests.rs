@@ -59,10 +59,14 @@ async fn a_bus_that_ends_by_itself_ends_the_gateway_with_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
         let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
-        engine.buses.tasks.spawn(async move { assert!(!panics, "meant") });
+        engine
+            .field
+            .tasks
+            .set
+            .spawn(async move { assert!(!panics, "meant") });
         let (_callers, mut wanted) = callers();
         let ended = engine.run(&mut wanted, &mut store).await;
-        assert!(matches!(ended, Err(RunError::Bus(reason)) if reason.is_some() == panics));
+        assert!(matches!(ended, Err(RunError::Field(reason)) if reason.is_some() == panics));
     }
 }
 
@@ -128,8 +132,10 @@ async fn a_gateway_whose_meters_never_rest_stops_in_good_order() {
     let (sender, inputs) = mpsc::channel(INPUTS);
     engine.inputs = inputs;
     let last = Arc::new(AtomicU32::new(0));
-    let meter = engine.buses.tasks.spawn(measure(sender, Arc::clone(&last)));
-    engine.buses.measuring.push(meter);
+    // It tells what it measures by itself.
+    let (_, nothing) = mpsc::channel::<Input>(1);
+    let meter = measure(sender, Arc::clone(&last));
+    engine.field.tasks.run_measuring(meter, nothing, |input| input);
     assert!(engine.disk_answers(&mut store, SETTLE).await);
     while last.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;

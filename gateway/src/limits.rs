@@ -15,6 +15,15 @@ pub const CONTROL_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// Requests from control clients that wait for the event loop: one a client.
 pub const CONTROL_CALLS: usize = CONTROL_CLIENTS;
 
+/// Lines that wait for one who watches a device; what does not fit is told as skipped.
+pub const CONTROL_LINES: usize = 256;
+
+/// Who may watch devices at the same time; each is a control client.
+pub const TRACE_WATCHERS: usize = CONTROL_CLIENTS;
+
+/// What one who watches waits for the end of: messages, commands, frames to be acknowledged. The oldest is forgotten.
+pub const TRACE_OPEN: usize = 256;
+
 /// Time that a control client has to send its request, and that writing a reply may take.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(60);
 

@@ -33,8 +33,13 @@ pub(super) enum Command {
     Check(JsonOptions),
     /// Show how the running gateway, its servers and its buses are
     Status(ClientOptions),
-    /// Show the devices of the running gateway
-    Devices(ClientOptions),
+    /// Show the devices of the running gateway, or those that were heard and are not configured
+    Devices(DevicesOptions),
+    /// Watch what becomes of the frames and commands of a device, until it is interrupted
+    ///
+    /// Each frame with what it says, what is sent to each server of it and acknowledged, each command with what became
+    /// of it.
+    Trace(TraceOptions),
     /// Show the values of a device
     Read(ReadOptions),
     /// Set a value of a device, and wait for what becomes of it
@@ -199,6 +204,26 @@ pub(super) struct ClientOptions {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesOptions {
+    /// Show the devices that were heard and are not configured: LoRaWAN joins and addresses, MQTT topics
+    #[arg(long)]
+    pub(super) unknown: bool,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TraceOptions {
+    /// The id of the device
+    pub(super) device: String,
+    /// End after so many lines
+    #[arg(long, value_name = "N")]
+    pub(super) lines: Option<u64>,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
 }
 
 #[derive(Debug, Args)]

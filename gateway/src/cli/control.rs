@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::arguments::{ClientOptions, DeregisterOptions, ExecOptions, ReadOptions, WriteOptions};
+use super::arguments::{
+    ClientOptions, DeregisterOptions, DevicesOptions, ExecOptions, ReadOptions, WriteOptions,
+};
 use super::number;
 use super::output::answer;
 use super::table::{Align, Table};
@@ -17,9 +19,14 @@ pub(super) fn status(config: &Path, options: &ClientOptions) -> Result<(), Failu
     answer(options.json, &value, || status_text(&value))
 }
 
-pub(super) fn devices(config: &Path, options: &ClientOptions) -> Result<(), Failure> {
-    let value = request(config, options, &Request::Devices {})?;
-    answer(options.json, &value, || devices_text(&value))
+pub(super) fn devices(config: &Path, options: &DevicesOptions) -> Result<(), Failure> {
+    let client = &options.client;
+    if options.unknown {
+        let value = request(config, client, &Request::Unknown {})?;
+        return answer(client.json, &value, || unknown_text(&value));
+    }
+    let value = request(config, client, &Request::Devices {})?;
+    answer(client.json, &value, || devices_text(&value))
 }
 
 pub(super) fn read(config: &Path, options: &ReadOptions) -> Result<(), Failure> {
@@ -63,15 +70,18 @@ pub(super) fn deregister(config: &Path, options: &DeregisterOptions) -> Result<(
 }
 
 pub(super) fn request(config: &Path, options: &ClientOptions, request: &Request) -> Result<Json, Failure> {
-    let socket = options
-        .socket
-        .clone()
-        .unwrap_or_else(|| configured_socket(config));
+    let socket = socket(config, options);
     let reply = ask(&socket, request).map_err(|e| Failure::new(ExitStatus::NoGateway, e.to_string()))?;
     match reply {
         Reply::Ok(value) => Ok(value),
         Reply::Error(problem) => Err(problem.into()),
     }
+}
+
+/// The socket that is meant.
+pub(super) fn socket(config: &Path, options: &ClientOptions) -> PathBuf {
+    let named = options.socket.clone();
+    named.unwrap_or_else(|| configured_socket(config))
 }
 
 /// The socket that the configuration names; the usual one where the configuration cannot be read by this person.
@@ -112,6 +122,27 @@ fn status_text(value: &Json) -> String {
             "last_error",
         ],
     );
+    let buses = buses_text(value);
+    let brokers = brokers_text(value);
+    let clock = if value["clock_set"] == true {
+        "set"
+    } else {
+        "not set"
+    };
+    let head = format!(
+        "{} {}, up {}, clock {clock}\n",
+        plain(&value["name"]),
+        plain(&value["version"]),
+        age(value["uptime_ms"].as_u64()),
+    );
+    let disk = disk_text(&value["disk"]);
+    format!("{head}{disk}\n{endpoints}{buses}{brokers}")
+}
+
+fn buses_text(value: &Json) -> String {
+    if rows(value, "buses").is_empty() {
+        return String::new();
+    }
     let mut buses = Table::new(&[
         ("bus", Align::Left),
         ("port", Align::Left),
@@ -138,25 +169,7 @@ fn status_text(value: &Json) -> String {
             "exceptions",
         ],
     );
-    let brokers = brokers_text(value);
-    let clock = if value["clock_set"] == true {
-        "set"
-    } else {
-        "not set"
-    };
-    let head = format!(
-        "{} {}, up {}, clock {clock}\n",
-        plain(&value["name"]),
-        plain(&value["version"]),
-        age(value["uptime_ms"].as_u64()),
-    );
-    let disk = disk_text(&value["disk"]);
-    let buses = if rows(value, "buses").is_empty() {
-        String::new()
-    } else {
-        format!("\n{buses}")
-    };
-    format!("{head}{disk}\n{endpoints}{buses}{brokers}")
+    format!("\n{buses}")
 }
 
 fn brokers_text(value: &Json) -> String {
@@ -236,6 +249,30 @@ fn devices_text(value: &Json) -> String {
         ]);
     }
     table.to_string()
+}
+
+fn unknown_text(value: &Json) -> String {
+    let all = rows(value, "unknown");
+    if all.is_empty() {
+        return "nothing was heard of devices that are not configured\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("link", Align::Left),
+        ("device", Align::Left),
+        ("heard", Align::Left),
+        ("times", Align::Right),
+        ("last", Align::Right),
+    ]);
+    for row in all {
+        table.row(vec![
+            plain(&row["link"]),
+            plain(&row["device"]),
+            plain(&row["heard"]),
+            plain(&row["count"]),
+            age(row["age_ms"].as_u64()),
+        ]);
+    }
+    format!("{table}\nnext: ucifi-gateway device add ID --profile PROFILE with what stands here\n")
 }
 
 fn values_text(value: &Json) -> String {

@@ -15,6 +15,7 @@ mod profile;
 mod run;
 mod serial_ports;
 pub(crate) mod table;
+mod trace;
 
 pub use arguments::Arguments;
 #[cfg(feature = "demo")]
@@ -59,6 +60,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Check(options) => check::check(&config, options.json),
         Command::Status(options) => control::status(&config, &options),
         Command::Devices(options) => control::devices(&config, &options),
+        Command::Trace(options) => trace::trace(&config, &options),
         Command::Read(options) => control::read(&config, &options),
         Command::Write(options) => control::write(&config, &options),
         Command::Exec(options) => control::exec(&config, &options),

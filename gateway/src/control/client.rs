@@ -33,26 +33,61 @@ pub enum ClientError {
 /// # Errors
 /// When nobody listens, or what comes back is no reply.
 pub fn ask(path: &Path, request: &Request) -> Result<Reply, ClientError> {
-    let unreachable = |source| ClientError::Unreachable {
-        path: path.to_owned(),
-        source,
-    };
-    let no_reply = |reason: String| ClientError::NoReply {
-        path: path.to_owned(),
-        reason,
-    };
-    let mut stream = UnixStream::connect(path).map_err(unreachable)?;
-    stream.set_read_timeout(Some(CONTROL_IDLE)).map_err(unreachable)?;
-    let mut line = serde_json::to_vec(request).map_err(|e| no_reply(e.to_string()))?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(|e| no_reply(e.to_string()))?;
-    let mut reply = String::new();
-    BufReader::new(stream)
-        .take(CONTROL_REPLY_BYTES as u64)
-        .read_line(&mut reply)
-        .map_err(|e| no_reply(e.to_string()))?;
-    if reply.is_empty() {
-        return Err(no_reply("it closed the connection".to_owned()));
+    Watched::begin(path, request).map(|(reply, _)| reply)
+}
+
+/// The lines that come after a reply.
+#[derive(Debug)]
+pub struct Watched {
+    stream: BufReader<UnixStream>,
+}
+
+impl Watched {
+    /// Sends one request and waits for its reply; lines may follow.
+    ///
+    /// # Errors
+    /// When nobody listens, or what comes back is no reply.
+    pub fn begin(path: &Path, request: &Request) -> Result<(Reply, Self), ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            path: path.to_owned(),
+            source,
+        };
+        let no_reply = |reason: String| ClientError::NoReply {
+            path: path.to_owned(),
+            reason,
+        };
+        let mut stream = UnixStream::connect(path).map_err(unreachable)?;
+        stream.set_read_timeout(Some(CONTROL_IDLE)).map_err(unreachable)?;
+        let mut line = serde_json::to_vec(request).map_err(|e| no_reply(e.to_string()))?;
+        line.push(b'\n');
+        stream.write_all(&line).map_err(|e| no_reply(e.to_string()))?;
+        let mut watched = Self {
+            stream: BufReader::new(stream),
+        };
+        let reply = watched.line().map_err(|e| no_reply(e.to_string()))?;
+        if reply.is_empty() {
+            return Err(no_reply("it closed the connection".to_owned()));
+        }
+        let told = serde_json::from_str(&reply)
+            .map_err(|e| no_reply(format!("no reply in {} bytes: {e}", reply.len())))?;
+        // What follows comes when it comes.
+        watched
+            .stream
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(unreachable)?;
+        Ok((told, watched))
     }
-    serde_json::from_str(&reply).map_err(|e| no_reply(format!("no reply in {} bytes: {e}", reply.len())))
+
+    /// Waits for the next line; an empty one is the end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        (&mut self.stream)
+            .take(CONTROL_REPLY_BYTES as u64)
+            .read_line(&mut line)?;
+        Ok(line)
+    }
 }

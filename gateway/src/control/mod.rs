@@ -6,6 +6,6 @@ mod client;
 mod protocol;
 mod server;
 
-pub use client::{ClientError, ask};
+pub use client::{ClientError, Watched, ask};
 pub use protocol::{Problem, ProblemKind, Reply, Request};
 pub use server::{Call, ControlError, ControlSocket};

@@ -15,6 +15,14 @@ pub enum Request {
     Status {},
     /// Which devices there are, and how they are.
     Devices {},
+    /// Which devices were heard that are not configured.
+    Unknown {},
+    /// What becomes of the frames and commands of a device: after the reply a line comes for each step, until the client
+    /// leaves.
+    Trace {
+        /// The id of the device.
+        device: String,
+    },
     /// The values of a device, all of them or those at or below a path or of a point.
     Read {
         /// The id of the device.

@@ -6,7 +6,10 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -14,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{Problem, ProblemKind, Reply, Request};
-use crate::limits::{CONTROL_CLIENTS, CONTROL_IDLE, CONTROL_LINE_BYTES};
+use crate::limits::{CONTROL_CLIENTS, CONTROL_IDLE, CONTROL_LINE_BYTES, CONTROL_LINES};
 
 /// A request on its way to the event loop.
 #[derive(Debug)]
@@ -23,6 +26,21 @@ pub struct Call {
     pub request: Request,
     /// Where the reply goes.
     pub reply: oneshot::Sender<Reply>,
+    /// Where what comes after it goes, for who wants to watch.
+    pub lines: Option<mpsc::Sender<Json>>,
+}
+
+impl Call {
+    /// Returns a question, and where its reply comes.
+    pub fn new(request: Request) -> (Self, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        let call = Self {
+            request,
+            reply,
+            lines: None,
+        };
+        (call, answer)
+    }
 }
 
 /// Why there is no control socket.
@@ -124,40 +142,69 @@ async fn serve_client(stream: UnixStream, calls: mpsc::Sender<Call>) {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) | Err(_) => return,
         }
-        let whole = line.ends_with(b"\n") || line.len() < CONTROL_LINE_BYTES;
-        let reply = if whole {
-            answer(&line, &calls).await
-        } else {
-            too_long()
-        };
-        let Ok(mut text) = serde_json::to_vec(&reply) else {
+        if line.len() >= CONTROL_LINE_BYTES && !line.ends_with(b"\n") {
+            write(&mut writing, &too_long()).await;
             return;
+        }
+        let (reply, lines) = answer(&line, &calls).await;
+        if !write(&mut writing, &reply).await {
+            return;
+        }
+        if let Some(lines) = lines {
+            return stream_lines(lines, &mut reading, &mut writing).await;
+        }
+    }
+}
+
+/// Writes what comes until there is nothing more, or the client leaves or says anything.
+async fn stream_lines(
+    mut lines: mpsc::Receiver<Json>,
+    reading: &mut BufReader<OwnedReadHalf>,
+    writing: &mut OwnedWriteHalf,
+) {
+    let mut byte = [0];
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            _ = reading.read(&mut byte) => return,
         };
-        text.push(b'\n');
-        let written = timeout(CONTROL_IDLE, writing.write_all(&text)).await;
-        if !whole || !matches!(written, Ok(Ok(()))) {
+        let Some(line) = line else { return };
+        if !write(writing, &line).await {
             return;
         }
     }
 }
 
-async fn answer(line: &[u8], calls: &mpsc::Sender<Call>) -> Reply {
+/// Writes one line; says whether that was possible.
+async fn write(writing: &mut OwnedWriteHalf, what: &impl Serialize) -> bool {
+    let Ok(mut text) = serde_json::to_vec(what) else {
+        return false;
+    };
+    text.push(b'\n');
+    matches!(timeout(CONTROL_IDLE, writing.write_all(&text)).await, Ok(Ok(())))
+}
+
+/// Has a request answered; who wants to watch gets more than the reply, if that is a good one.
+async fn answer(line: &[u8], calls: &mpsc::Sender<Call>) -> (Reply, Option<mpsc::Receiver<Json>>) {
     let request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => {
             debug!(%error, "a control client sent what is no request");
-            return Reply::Error(Problem::new(
-                ProblemKind::BadRequest,
-                format!("no request: {error}"),
-            ));
+            let problem = Problem::new(ProblemKind::BadRequest, format!("no request: {error}"));
+            return (Reply::Error(problem), None);
         }
     };
-    let (reply, answered) = oneshot::channel();
+    let watches = matches!(request, Request::Trace { .. });
+    let (mut call, answered) = Call::new(request);
+    let (sender, lines) = mpsc::channel(CONTROL_LINES);
+    call.lines = watches.then_some(sender);
     let stopping = || Reply::Error(Problem::new(ProblemKind::Busy, "the gateway is stopping"));
-    if calls.send(Call { request, reply }).await.is_err() {
-        return stopping();
+    if calls.send(call).await.is_err() {
+        return (stopping(), None);
     }
-    answered.await.unwrap_or_else(|_| stopping())
+    let reply = answered.await.unwrap_or_else(|_| stopping());
+    let lines = (watches && matches!(reply, Reply::Ok(_))).then_some(lines);
+    (reply, lines)
 }
 
 fn too_long() -> Reply {

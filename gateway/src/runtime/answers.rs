@@ -3,8 +3,9 @@
 use lwm2m_client::object::ResourceDefinition;
 use lwm2m_client::{Path, Timestamp, Value, ValueType};
 use serde_json::{Value as Json, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use ucifi_adapters::modbus::{Statistics, UnitStatistics};
+use ucifi_adapters::mqtt::UnknownDevice;
 use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality, Totals};
 use ucifi_profiles::document::nearest;
 
@@ -19,10 +20,16 @@ use crate::store::Health;
 
 /// Answers a call, at once or when its command is finished.
 pub(super) fn answer(engine: &mut Engine, call: Call) {
-    let Call { request, reply } = call;
+    let Call {
+        request,
+        reply,
+        lines,
+    } = call;
     let answered = match request {
         Request::Status {} => return status(engine, reply),
         Request::Devices {} => Ok(devices(engine)),
+        Request::Unknown {} => return unknown(engine, reply),
+        Request::Trace { device } => trace(engine, &device, lines),
         Request::Read { device, target } => read(engine, &device, target.as_deref()),
         Request::Write {
             device,
@@ -75,6 +82,51 @@ fn drop_older(engine: &mut Engine, before_unix_ms: i64, server: Option<&str>, re
     engine.drops.wait(count, reply);
 }
 
+/// Lets whoever asks watch a device from here on.
+fn trace(engine: &mut Engine, device: &str, lines: Option<mpsc::Sender<Json>>) -> Result<Json, Problem> {
+    values(engine, device)?;
+    let Some(lines) = lines else {
+        return Err(Problem::new(ProblemKind::BadRequest, "nobody takes the lines"));
+    };
+    let endpoints = engine.gateway.endpoints();
+    let configured = engine.configured(device).cloned();
+    if !engine
+        .traces
+        .watch(device, configured.as_ref(), &endpoints, lines)
+    {
+        return Err(Problem::new(ProblemKind::Busy, "too many watch already"));
+    }
+    Ok(json!({ "device": device }))
+}
+
+/// What was heard is known to the tasks of the field side, so this is put together beside the event loop.
+fn unknown(engine: &Engine, reply: oneshot::Sender<Reply>) {
+    let brokers = engine.field.brokers.unknown();
+    tokio::spawn(async move {
+        let mut heard = Vec::new();
+        for (broker, devices) in brokers {
+            let devices = devices.await.unwrap_or_default();
+            heard.extend(
+                devices
+                    .iter()
+                    .map(|device| unknown_on_broker_json(&broker, device)),
+            );
+        }
+        reply.send(Reply::Ok(json!({ "unknown": heard }))).ok();
+    });
+}
+
+fn unknown_on_broker_json(broker: &str, device: &UnknownDevice) -> Json {
+    let age = now().instant.saturating_duration_since(device.heard.instant);
+    json!({
+        "link": format!("broker {broker}"),
+        "device": &*device.device,
+        "heard": device.topic,
+        "count": device.messages,
+        "age_ms": millis(age),
+    })
+}
+
 /// Buses and brokers tell their counters by themselves, so this reply is put together beside the event loop.
 fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
     let now = now();
@@ -86,6 +138,7 @@ fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
         "clock_set": now.wall.is_some(),
         "endpoints": endpoints,
         "disk": health_json(&engine.health.now()),
+        "watchers": engine.traces.watchers(),
     });
     let FieldStatus { buses, brokers } = engine.field.status();
     tokio::spawn(async move {

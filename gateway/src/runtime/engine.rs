@@ -15,7 +15,7 @@ use ucifi_core::field::{Delivery, DownlinkId};
 use ucifi_core::state::Kept;
 use ucifi_core::{
     AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState,
-    EndpointStatus, Event, Gateway, Output, Profile, Topology,
+    EndpointStatus, Event, Gateway, Output, Profile, Topology, Uplink,
 };
 
 use super::brokers::ConnectionState;
@@ -27,6 +27,7 @@ use super::field::Field;
 use super::ports::Ports;
 use super::progress::{Check, Checks, Progress};
 use super::server_link::ServerLinks;
+use super::trace::Traces;
 use super::{Input, RunError, Wanted, answers, brokers, buses, events, open_files};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::limits::{DEREGISTER, INPUTS, SETTLE};
@@ -97,6 +98,7 @@ pub(super) struct Engine {
     /// Whether the buffer can be read that could not be read before.
     has_buffer_opened: bool,
     checks: Checks,
+    pub(super) traces: Traces,
 }
 
 impl Engine {
@@ -134,6 +136,7 @@ impl Engine {
             open_probes: 0,
             has_buffer_opened: false,
             checks: Checks::default(),
+            traces: Traces::default(),
             loaded,
         })
     }
@@ -167,6 +170,12 @@ impl Engine {
         let configuration = &self.loaded.configuration;
         let mut ids = configuration.devices.iter().map(|device| &device.id);
         *configuration.gateway.name == *device || ids.any(|id| **id == *device)
+    }
+
+    /// Returns what is configured of a device.
+    pub(super) fn configured(&self, device: &str) -> Option<&Device> {
+        let mut devices = self.loaded.configuration.devices.iter();
+        devices.find(|configured| *configured.id == *device)
     }
 
     /// Returns what this engine was made of.
@@ -325,7 +334,8 @@ impl Engine {
     fn handle_input(&mut self, input: Input) {
         match input {
             Input::Datagram { endpoint, datagram } => {
-                self.gateway.handle_datagram(endpoint, &datagram, now())
+                self.traces.datagram(endpoint, &datagram);
+                self.gateway.handle_datagram(endpoint, &datagram, now());
             }
             Input::Resolved { server, addresses } => self.servers.handle_resolved(&server, &addresses),
             Input::Bus { bus, event } => match event {
@@ -349,7 +359,7 @@ impl Engine {
 
     fn handle_broker_event(&mut self, broker: &Arc<str>, event: BrokerEvent) {
         match event {
-            BrokerEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
+            BrokerEvent::Uplink(uplink) => self.handle_uplink(uplink),
             BrokerEvent::Delivery { id, delivery } => self.handle_delivery(id, delivery),
             BrokerEvent::Reachability { link, reachability } => {
                 self.gateway.handle_reachability(&link, reachability, now());
@@ -361,7 +371,13 @@ impl Engine {
         }
     }
 
+    fn handle_uplink(&mut self, uplink: Uplink) {
+        self.traces.uplink(&uplink);
+        self.gateway.handle_uplink(uplink);
+    }
+
     fn handle_delivery(&mut self, id: DownlinkId, delivery: Delivery) {
+        self.traces.delivery(id, &delivery);
         self.open.remove(&id);
         self.gateway.handle_delivery(id, delivery, now());
     }
@@ -387,7 +403,7 @@ impl Engine {
 
     fn handle_bus_event(&mut self, event: BusEvent) {
         match event {
-            BusEvent::Uplink(uplink) => self.gateway.handle_uplink(uplink),
+            BusEvent::Uplink(uplink) => self.handle_uplink(uplink),
             BusEvent::Delivery { id, delivery } => self.handle_delivery(id, delivery),
             BusEvent::Reachability { link, reachability } => {
                 self.gateway.handle_reachability(&link, reachability, now());
@@ -406,10 +422,12 @@ impl Engine {
         while let Some(output) = self.gateway.poll_output() {
             match output {
                 Output::Transmit { endpoint, datagram } => {
+                    self.traces.transmit(endpoint, &datagram);
                     self.servers.transmit(endpoint, datagram, Instant::now());
                 }
                 Output::Downlink(downlink) => {
                     let id = downlink.id;
+                    self.traces.downlink(&downlink);
                     if self.takes_commands && self.field.downlink(downlink) {
                         self.open.insert(id);
                     } else {
@@ -423,9 +441,13 @@ impl Engine {
                 } => self.field.interest(&link, point, every_ms),
                 Output::Buffer(request) => store.buffer(request),
                 Output::Save(request) => store.save(Origin::Core, request),
-                Output::Settled(receipt) => self.field.settled(receipt),
+                Output::Settled(receipt) => {
+                    self.traces.settled(receipt);
+                    self.field.settled(receipt);
+                }
                 Output::Event(event) => {
                     events::log(&event, &self.names);
+                    self.traces.event(&event);
                     if let Event::RegistrationFailed { endpoint, .. } = &event {
                         self.servers.handle_failure(*endpoint, Instant::now());
                     }

@@ -16,6 +16,7 @@ mod open_files;
 mod ports;
 mod progress;
 mod server_link;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -138,8 +139,8 @@ impl Running {
 
     /// Asks what the control socket can be asked; none when the gateway has stopped.
     pub async fn ask(&self, request: Request) -> Option<Reply> {
-        let (reply, answer) = oneshot::channel();
-        self.calls.send(Call { request, reply }).await.ok()?;
+        let (call, answer) = Call::new(request);
+        self.calls.send(call).await.ok()?;
         answer.await.ok()
     }
 

@@ -177,12 +177,11 @@ async fn who_drops_readings_is_told_that_the_buffer_cannot_be_opened() {
     std::fs::write(buffer_folder(folder.path()), "").unwrap();
     let (store, kept) = Store::open(folder.path(), Options::default()).unwrap();
     let mut engine = Engine::start(loaded(&folder), kept, store.health(), 1).unwrap();
-    let (reply, answer) = oneshot::channel();
-    let request = Request::DropOlder {
+    let (call, answer) = Call::new(Request::DropOlder {
         before_unix_ms: 1_700_000_000_000,
         server: None,
-    };
-    answers::answer(&mut engine, Call { request, reply });
+    });
+    answers::answer(&mut engine, call);
     let Reply::Error(problem) = answer.await.unwrap() else {
         panic!("it says that it has dropped them");
     };
@@ -191,9 +190,8 @@ async fn who_drops_readings_is_told_that_the_buffer_cannot_be_opened() {
 
 /// Asks an engine how it is, which does not need the disk.
 async fn ask_status(calls: &mpsc::Sender<Call>) {
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Status {};
-    calls.send(Call { request, reply }).await.unwrap();
+    let (call, answer) = Call::new(Request::Status {});
+    calls.send(call).await.unwrap();
     assert!(matches!(answer.await, Ok(Reply::Ok(_))));
 }
 

@@ -1,6 +1,8 @@
 //! The program as people use it: arguments in; text, JSON and an exit status out.
 
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 mod buffer;
 #[cfg(test)]
 mod check;
@@ -8,6 +10,8 @@ mod check;
 mod daemon;
 #[cfg(all(test, feature = "demo"))]
 mod demo;
+#[cfg(test)]
+mod mqtt;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]

@@ -36,11 +36,20 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start() -> Self {
-        Self::start_in(&[])
+        Self::start_as(&[], "")
     }
 
     /// Starts it with variables in its environment.
     pub(crate) fn start_in(environment: &[(&str, &str)]) -> Self {
+        Self::start_as(environment, "")
+    }
+
+    /// Starts it with more in its configuration.
+    pub(crate) fn start_with(more: &str) -> Self {
+        Self::start_as(&[], more)
+    }
+
+    fn start_as(environment: &[(&str, &str)], more: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let (line, server) = runtime.block_on(async {
             let line = Line::new(9600, 10, 1, Instant::now())
@@ -54,7 +63,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         fs::write(
             folder.path().join("gateway.toml"),
-            configuration(&folder, &line, &server),
+            configuration(&folder, &line, &server) + more,
         )
         .unwrap();
         let (daemon, log) = start_daemon(&folder, environment);

@@ -9,6 +9,7 @@ mod a_meter_poll_becomes_readings;
 mod a_restart_goes_on;
 mod a_silent_unit_costs_its_own_share_only;
 mod a_write_switches_a_relay;
+mod an_mqtt_plug_is_heard_and_switched;
 mod each_model_has_its_versions_and_units;
 mod hostile_datagrams_change_nothing;
 mod readings_survive_power_cuts;

@@ -7,6 +7,7 @@ mod forwarders;
 mod log;
 mod lorawan;
 mod modbus;
+mod mqtt;
 mod texts;
 
 use std::sync::OnceLock;
@@ -85,6 +86,21 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "lorawan-saved",
         decode: lorawan::saved,
         seeds: lorawan::saved_seeds,
+    },
+    Target {
+        name: "mqtt-message",
+        decode: mqtt::messages,
+        seeds: mqtt::message_seeds,
+    },
+    Target {
+        name: "mqtt-3-packet",
+        decode: mqtt::packets_3,
+        seeds: mqtt::packet_3_seeds,
+    },
+    Target {
+        name: "mqtt-5-packet",
+        decode: mqtt::packets_5,
+        seeds: mqtt::packet_5_seeds,
     },
     Target {
         name: "profile",

@@ -13,6 +13,7 @@
 //! | [`modbus_unit`] | Modbus units with registers whose values move |
 //! | [`serial_line`] | several units on one line, with pacing and faults |
 //! | [`radio`] | LoRaWAN devices, packet forwarders and the air between them |
+//! | [`mqtt`] | an MQTT broker, and gadgets at it |
 //! | [`server`] | an LwM2M server |
 //! | [`disk`], [`state`] | a disk and a state store that lose, tear, fill up and fail |
 //! | [`ledger`] | what became of every reading |
@@ -24,6 +25,7 @@ pub mod disk;
 pub mod ledger;
 pub mod limits;
 pub mod modbus_unit;
+pub mod mqtt;
 pub mod network;
 pub mod radio;
 pub mod serial_line;

@@ -31,3 +31,12 @@ pub const MAX_FAULTS: usize = 20;
 
 /// Downlinks of forwarders whose counters are remembered: a day of one a second.
 pub const MAX_COUNTERS: usize = 86_400;
+
+/// Messages that a broker keeps for one client: a night of a busy house.
+pub const MAX_QUEUED: usize = 100_000;
+
+/// Bytes of an MQTT packet.
+pub const MAX_PACKET: usize = 1_048_576;
+
+/// Packets that a connection to a broker may be behind before it is cut off.
+pub const MAX_UNSENT: usize = 10_000;

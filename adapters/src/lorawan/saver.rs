@@ -97,6 +97,7 @@ impl Saver {
     /// Ends in good order: everything is saved, and at last the mark.
     pub(super) fn stop(&mut self) {
         self.mark.1 = true;
+        self.retry_at = None;
         self.urgent.append(&mut self.lazy);
         self.lazy_since = None;
     }

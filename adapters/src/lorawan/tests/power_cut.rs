@@ -280,7 +280,8 @@ impl Watch {
                 cabinet.restart(false);
             }
         }
-        if matches!(step, Step::Kill | Step::KillAfterWrite) {
+        // A stop is no better than a kill while the disk does not answer.
+        if matches!(step, Step::Kill | Step::KillAfterWrite | Step::StopAndStart) {
             self.recorded.retain(|phy| is_remembered(phy, cabinet));
         }
         self.look(cabinet, lamp);

@@ -8,6 +8,7 @@ mod log;
 mod lorawan;
 mod modbus;
 mod mqtt;
+mod payloads;
 mod texts;
 
 use std::sync::OnceLock;
@@ -101,6 +102,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "mqtt-5-packet",
         decode: mqtt::packets_5,
         seeds: mqtt::packet_5_seeds,
+    },
+    Target {
+        name: "payload",
+        decode: payloads::sent,
+        seeds: payloads::sent_seeds,
     },
     Target {
         name: "profile",

@@ -18,7 +18,13 @@ pub(super) fn profile(bytes: &[u8]) {
 /// Short profiles, so that mutations change what matters; the stock ones stand behind them.
 pub(super) fn profile_seeds() -> Vec<Vec<u8>> {
     let vendors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/vendors");
-    let stock = ["eastron/sdm120.toml", "waveshare/relay-8ch.toml"];
+    let stock = [
+        "eastron/sdm120.toml",
+        "waveshare/relay-8ch.toml",
+        "nas/ul20xx.toml",
+        "axioma/qalcosonic-w1.toml",
+        "tasmota/plug.toml",
+    ];
     stock
         .iter()
         .map(|file| std::fs::read(vendors.join(file)).expect("a stock profile"))

@@ -59,6 +59,9 @@ pub const EARLIEST_MEASURED_MS: i64 = 1_262_304_000_000;
 /// summer time, more is one that is wrong.
 pub const MAX_DEVICE_CLOCK_LEAD_MS: i64 = 3_600_000;
 
+/// Values of one point with times of the device's own that are known again when they come again: two logs of a day.
+pub const MAX_DATED_VALUES: usize = 64;
+
 /// How often servers are told how a device on the radio is heard, unless its data rate changes.
 pub const RADIO_TOLD_EVERY: Duration = Duration::from_secs(3_600);
 

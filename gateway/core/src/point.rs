@@ -1,9 +1,11 @@
 //! What a device's point last said that was news.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lwm2m_client::{Value, ValueType};
+use lwm2m_client::{Timestamp, Value, ValueType};
 
+use crate::limits;
 use crate::profile::{Point, PointClass};
 use crate::tree::Key;
 
@@ -25,6 +27,8 @@ pub(crate) struct PointState {
     deadband: f64,
     heartbeat: Option<Duration>,
     news: Option<(Value, Instant)>,
+    /// What it said last with times of the device's own.
+    dated: VecDeque<(Timestamp, Value)>,
 }
 
 impl PointState {
@@ -40,6 +44,7 @@ impl PointState {
             deadband: point.deadband.width(),
             heartbeat: point.heartbeat_ms.map(Duration::from_millis),
             news: None,
+            dated: VecDeque::new(),
         }
     }
 
@@ -55,6 +60,20 @@ impl PointState {
             self.news = Some((value.clone(), at));
         }
         !old
+    }
+
+    /// Says whether it has said this before: a log that a device sends now and then has much in it that the one before
+    /// had, and a frame may come twice. If not, remembers it.
+    pub(crate) fn has_said(&mut self, value: &Value, measured: Timestamp) -> bool {
+        let mut dated = self.dated.iter();
+        let is_known = dated.any(|(time, said)| *time == measured && said == value);
+        if !is_known {
+            self.dated.push_back((measured, value.clone()));
+            if self.dated.len() > limits::MAX_DATED_VALUES {
+                self.dated.pop_front();
+            }
+        }
+        is_known
     }
 
     /// Returns its last news and when that was.

@@ -97,6 +97,12 @@ impl Device {
             return self.apply_fault(id, reason, news);
         }
         point.faulty = false;
+        let is_of_a_log = measured.is_dated && measured.is_one_of_several;
+        if let Some(time) = measured.time.filter(|_| is_of_a_log)
+            && point.has_said(&measured.value, time)
+        {
+            return None;
+        }
         let (key, class) = (point.key, point.class);
         let Measured {
             value, time, quality, ..

@@ -5,6 +5,7 @@ use lwm2m_client::format::RecordTime;
 use lwm2m_client::object::Model;
 
 use crate::field::{Freshness, Reachability};
+use crate::limits;
 use crate::testing::{Got, Node, TestCabinet, Way, broker, lamp, message, one_server, presence};
 use crate::{Config, Event, Frame, Quality, Uplink};
 
@@ -121,6 +122,32 @@ fn an_older_value_is_owed_and_does_not_take_the_place_of_a_newer_one() {
     cabinet.run_ms(1_000);
     let got: Vec<String> = dated(&mut cabinet).into_iter().map(|(text, _)| text).collect();
     assert_eq!(got, ["/3416/0/3 50", "/3416/0/3 40"]);
+}
+
+#[test]
+fn what_stands_in_two_logs_is_owed_once() {
+    let mut cabinet = running();
+    let minute = |n: u32| START - 100_000 + 60 * n;
+    let log = |first: u32| {
+        let values = (first..first + 4).map(|n| (0, (n % 100) as u8, Some(minute(n))));
+        message(&values.collect::<Vec<_>>())
+    };
+    say(&mut cabinet, log(1));
+    cabinet.run_ms(1_000);
+    assert_eq!(dated(&mut cabinet).len(), 4);
+    say(&mut cabinet, log(3));
+    cabinet.run_ms(1_000);
+    let new: Vec<i64> = dated(&mut cabinet).into_iter().map(|(_, time)| time).collect();
+    assert_eq!(new, [5, 6].map(|n| i64::from(minute(n))));
+    // More than is remembered.
+    for place in 0..=limits::MAX_DATED_VALUES as u32 / 4 {
+        say(&mut cabinet, log(100 + 4 * place));
+        cabinet.run_ms(1_000);
+    }
+    dated(&mut cabinet);
+    say(&mut cabinet, log(100));
+    cabinet.run_ms(1_000);
+    assert_eq!(dated(&mut cabinet).len(), 4, "forgotten, and told again");
 }
 
 #[test]

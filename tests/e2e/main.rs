@@ -5,6 +5,7 @@
 mod a_bad_network_only_takes_time;
 mod a_clock_is_set_late_or_jumps;
 mod a_faulty_serial_port;
+mod a_lamp_joins_over_udp;
 mod a_meter_poll_becomes_readings;
 mod a_restart_goes_on;
 mod a_silent_unit_costs_its_own_share_only;

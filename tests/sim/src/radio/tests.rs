@@ -91,6 +91,32 @@ fn a_device_that_listens_after_its_uplinks_is_told_after_the_next_one() {
 }
 
 #[test]
+fn an_acknowledgement_that_misses_the_first_window_comes_in_the_second() {
+    // Durable after 960 ms: the gateway itself leaves the first window out.
+    let mut bench = joined(4, &[A], 1);
+    bench.settles_after = Duration::from_millis(960);
+    bench.send(0, b"late", true);
+    bench.pass(secs(4));
+    assert_eq!(bench.take_outcomes(), [(0, SendOutcome::Answered)]);
+    assert_eq!(
+        (bench.counters(0).refused, bench.field.counters(0).too_late),
+        (0, 0)
+    );
+    // On its way too long: the forwarder refuses the first window, and is told the second one in time.
+    let mut bench = joined(5, &[A], 1);
+    bench.settles_after = Duration::from_millis(875);
+    bench.latency = Duration::from_millis(90);
+    bench.send(0, b"late", true);
+    bench.pass(secs(4));
+    assert_eq!(bench.take_outcomes(), [(0, SendOutcome::Answered)]);
+    assert_eq!(
+        (bench.counters(0).refused, bench.field.counters(0).too_late),
+        (1, 1)
+    );
+    assert_eq!(bench.field.reused_counters(), 0);
+}
+
+#[test]
 fn what_two_forwarders_hear_is_heard_once_and_answered_by_the_nearer_one() {
     let mut bench = joined(3, &[A, A, C], 2);
     for round in 0..10_u8 {

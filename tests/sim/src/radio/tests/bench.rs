@@ -1,6 +1,6 @@
 //! The engines of the gateway around a field, in one loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use ucifi_adapters::lorawan::forwarders::{self, Config, Counters, Forwarders};
 use ucifi_adapters::lorawan::{Activation, Event, ForwarderId, Key, NetworkConfig, NetworkServer};
 use ucifi_core::field::{
     Delivery, DevEui, DeviceClass, Downlink, DownlinkId, Frame, Link, LoRaWanCommand, LoRaWanTraits,
+    ReceiptId,
 };
 use ucifi_core::{Now, Uplink};
 
@@ -53,8 +54,12 @@ pub(super) struct Bench {
     told: Vec<(u8, Vec<u8>)>,
     outcomes: Vec<(u8, SendOutcome)>,
     deliveries: Vec<(u64, Delivery)>,
-    /// How long from the end of an uplink to the answer's way to the forwarder.
-    pub(super) uncertain: usize,
+    /// How long after its arrival an uplink is settled.
+    pub(super) settles_after: Duration,
+    settling: VecDeque<(Instant, ReceiptId)>,
+    /// How long a datagram takes from the gateway to a forwarder.
+    pub(super) latency: Duration,
+    under_way: VecDeque<(Instant, usize, Vec<u8>)>,
 }
 
 impl Bench {
@@ -91,7 +96,10 @@ impl Bench {
             told: Vec::new(),
             outcomes: Vec::new(),
             deliveries: Vec::new(),
-            uncertain: 0,
+            settles_after: Duration::ZERO,
+            settling: VecDeque::new(),
+            latency: Duration::ZERO,
+            under_way: VecDeque::new(),
         };
         bench.pass(Duration::from_millis(100));
         bench
@@ -101,6 +109,7 @@ impl Bench {
     pub(super) fn kill(&mut self) {
         self.seed += 1_000;
         self.forwarders = Forwarders::new(Config::default(), self.seed);
+        self.settling.clear();
         self.server = server(&self.classes, &self.saved, self.seed, self.now);
         self.settle();
     }
@@ -178,6 +187,8 @@ impl Bench {
 
     fn due(&self) -> Option<Instant> {
         let dues = [
+            self.settling.front().map(|(due, _)| *due),
+            self.under_way.front().map(|(due, _, _)| *due),
             self.field.poll_timeout(),
             self.forwarders.poll_timeout(),
             self.server.poll_timeout(self.now),
@@ -214,10 +225,16 @@ impl Bench {
             was_busy = true;
             for forwarder in 0..self.field.forwarders() {
                 if address(forwarder, Socket::Down) == to {
-                    self.field
-                        .handle_datagram(forwarder, Socket::Down, &datagram, self.now);
+                    let due = self.now + self.latency;
+                    self.under_way.push_back((due, forwarder, datagram.clone()));
                 }
             }
+        }
+        let now = self.now;
+        while let Some((_, forwarder, datagram)) = pop_due(&mut self.under_way, |(due, _, _)| *due <= now) {
+            was_busy = true;
+            self.field
+                .handle_datagram(forwarder, Socket::Down, &datagram, now);
         }
         was_busy
     }
@@ -245,6 +262,10 @@ impl Bench {
             was_busy = true;
             self.handle_event(event);
         }
+        while let Some((_, receipt)) = pop_due(&mut self.settling, |(due, _)| *due <= self.now) {
+            was_busy = true;
+            self.server.handle_settled(receipt, self.now);
+        }
         while let Some(event) = self.field.poll_event() {
             was_busy = true;
             let number = event.dev_eui[7];
@@ -261,7 +282,8 @@ impl Bench {
         match event {
             Event::Uplink(uplink) => {
                 if let Some(receipt) = uplink.receipt {
-                    self.server.handle_settled(receipt.id, self.now);
+                    self.settling
+                        .push_back((self.now + self.settles_after, receipt.id));
                 }
                 self.heard.extend(payload(uplink));
             }
@@ -276,11 +298,15 @@ impl Bench {
                 self.server.handle_saved(request.id, Ok(()), self.now);
             }
             Event::Joined { dev_eui, .. } => self.joined.push(dev_eui.0[7]),
-            Event::Uncertain { .. } => self.uncertain += 1,
-            Event::Reachability { .. } => {}
+            Event::Uncertain { .. } | Event::Reachability { .. } => {}
             Event::Refused { .. } | Event::Unknown(_) | Event::Damaged { .. } => panic!("{event:?}"),
         }
     }
+}
+
+fn pop_due<T>(queue: &mut VecDeque<T>, is_due: impl Fn(&T) -> bool) -> Option<T> {
+    queue.front().filter(|first| is_due(first))?;
+    queue.pop_front()
 }
 
 fn payload(uplink: Uplink) -> Option<(u8, Vec<u8>)> {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A device of class A is told in the windows after its uplinks, so its commands are durable. One of class C is told
-//! at once; its commands are made durable when airtime makes them wait.
+//! at once; its commands are made durable when airtime makes them wait, or the device's acknowledgement takes long.
 
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,9 @@ impl Node {
         let expired = self.queue.take_expired(now);
         self.mark_queue(expired.iter().any(|entry| entry.keep), out);
         out.end(expired.into_iter().map(|entry| (entry.id, Delivery::Expired)));
+        if self.queue.head().and_then(keep_at).is_some_and(|at| at <= now) {
+            self.keep_head(out);
+        }
         match self.queue.head().map(|entry| entry.stage) {
             Some(Stage::Handed(id, until)) if until <= now => {
                 out.flights.remove(&id);
@@ -120,7 +123,23 @@ impl Node {
             Stage::Handed(_, until) => Some(until),
             Stage::Unacknowledged(since) => self.is_always_listening().then(|| since + ack_wait()),
         };
-        staged.into_iter().chain(self.queue.next_expiry()).min()
+        let kept = self.queue.head().and_then(keep_at);
+        let kept = kept.filter(|_| self.is_always_listening());
+        staged
+            .into_iter()
+            .chain(kept)
+            .chain(self.queue.next_expiry())
+            .min()
+    }
+
+    /// A device that always listens takes its time: its command is to outlive a restart.
+    fn keep_head(&mut self, out: &mut Outgoing) {
+        if self.is_always_listening()
+            && let Some(head) = self.queue.head_mut()
+        {
+            head.keep = true;
+            self.mark_queue(true, out);
+        }
     }
 
     /// Takes note whether an uplink acknowledges.
@@ -256,6 +275,16 @@ impl Node {
         if waits && self.sessions.active.as_ref().is_some_and(lacks) {
             out.saver.urgent(Item::Session(self.dev_eui()));
         }
+    }
+}
+
+/// Returns when a command is to be made durable that was not so from the beginning.
+fn keep_at(head: &Entry) -> Option<Instant> {
+    match head.stage {
+        Stage::Unacknowledged(since) if !head.keep => {
+            Some(since + Duration::from_millis(limits::UNACKNOWLEDGED_KEEP_MS))
+        }
+        Stage::Unacknowledged(_) | Stage::Waiting | Stage::Handed(..) => None,
     }
 }
 

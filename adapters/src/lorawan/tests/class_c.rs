@@ -85,7 +85,26 @@ fn a_confirmed_command_that_is_not_acknowledged_is_repeated_and_ends() {
     assert_eq!(counters.len(), usize::from(limits::COMMAND_ATTEMPTS));
     assert!(counters.is_sorted_by(|a, b| a < b));
     let text = "the device did not acknowledge it, 4 times".to_owned();
-    assert_eq!(cabinet.deliveries, [(id, Delivery::Unconfirmed(text))]);
+    assert_eq!(
+        cabinet.deliveries,
+        [(id, Delivery::Queued), (id, Delivery::Unconfirmed(text))]
+    );
+}
+
+#[test]
+fn a_command_whose_acknowledgement_takes_long_is_durably_queued() {
+    let (mut cabinet, mut lamp) = Cabinet::joined(DeviceClass::C);
+    let id = cabinet.tells_with(&lamp, 1, b"on", true);
+    cabinet.advance(2_900);
+    assert_eq!(cabinet.deliveries, []);
+    cabinet.advance(200);
+    assert_eq!(cabinet.deliveries, [(id, Delivery::Queued)]);
+    let ack = lamp.says(&Says {
+        control: 0x20,
+        ..Says::default()
+    });
+    cabinet.hears(&ack);
+    assert_eq!(cabinet.deliveries[1..], [(id, Delivery::Confirmed(None))]);
 }
 
 #[test]

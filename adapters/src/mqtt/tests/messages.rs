@@ -139,7 +139,10 @@ fn the_newest_message_is_in_a_hurry_when_the_window_is_full() {
         }
         assert!(settle_by(&mut rig).iter().all(Option::is_none));
         rig.say(sensor("a", calm + 1));
-        assert_eq!(settle_by(&mut rig), [Some(rig.now + ms(50))]);
+        assert_eq!(
+            settle_by(&mut rig),
+            [Some(rig.now + ms(crate::mqtt::limits::PRESSURE_MS))]
+        );
     }
 }
 

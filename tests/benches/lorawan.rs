@@ -16,6 +16,7 @@ use lorawan::parser::FCtrl;
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use ucifi_adapters::lorawan::forwarders::Config;
 use ucifi_adapters::lorawan::io::{FromNetwork, Statistics, ToNetwork, run};
 use ucifi_adapters::lorawan::{
@@ -29,9 +30,11 @@ const ANSWERED: u32 = 2_000;
 const FORWARDERS: u8 = 24;
 /// From one answered uplink to the next: each forwarder has 120 ms for the 41 of its answer and its own gap.
 const PACE: Duration = Duration::from_millis(5);
-const FLOOD: u32 = 50_000;
+const FLOOD: u32 = 20_000;
 /// Reports on their way at a time: as many as the forwarders of a district have.
 const WINDOW: u32 = 16;
+/// How long an acknowledgement is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -54,8 +57,10 @@ fn main() {
             share(99),
             share(100)
         );
-        let frames = site.flood().await;
-        eprintln!("unconfirmed uplinks, {WINDOW} reports at a time: {frames:.0} a second");
+        let (frames, lost) = site.flood().await;
+        eprintln!(
+            "unconfirmed uplinks, {WINDOW} reports at a time: {frames:.0} a second, {lost} not acknowledged"
+        );
         let statistics = site.statistics().await;
         eprintln!(
             "  taken {} of {}, answers too late {}, datagrams not sent {}",
@@ -138,21 +143,25 @@ impl Site {
         time
     }
 
-    /// Sends uplinks as fast as they are acknowledged; returns how many a second.
-    async fn flood(&mut self) -> f64 {
+    /// Sends uplinks as fast as they are acknowledged; returns how many a second, and how many were not.
+    async fn flood(&mut self) -> (f64, u32) {
         let begin = Instant::now();
-        let mut open = 0;
+        let (mut open, mut lost) = (0, 0);
         for number in 0..FLOOD {
             let report = self.report(number % DEVICES, false);
             self.say(0, 0, [0, 1], &report).await;
             open += 1;
             while open >= WINDOW {
-                if self.hear().await[3] == 1 {
-                    open -= 1;
+                match timeout(PATIENCE, self.hear()).await {
+                    Ok(heard) => open -= u32::from(heard[3] == 1),
+                    Err(_) => {
+                        lost += open;
+                        open = 0;
+                    }
                 }
             }
         }
-        f64::from(FLOOD) / begin.elapsed().as_secs_f64()
+        (f64::from(FLOOD) / begin.elapsed().as_secs_f64(), lost)
     }
 
     fn report(&mut self, device: u32, is_confirmed: bool) -> String {

@@ -39,6 +39,12 @@ pub const BROKER_ORDERS: usize = ucifi_adapters::mqtt::limits::RECEIPTS + BUS_OR
 /// Messages that a broker may have under way unacknowledged: as many as are made durable together when none is paid.
 pub const BROKER_WINDOW: u16 = 100;
 
+/// Orders that wait for the radio network.
+pub const RADIO_ORDERS: usize = 1_024;
+
+/// Senders in the air that nobody configured and that are remembered; the one that was heard of longest ago goes first.
+pub const UNKNOWN_SENDERS: usize = 256;
+
 /// Datagrams kept for one endpoint until the server's name is resolved: a Register with its blocks is asked for
 /// one by one, so one is usual.
 pub const UNRESOLVED_DATAGRAMS: usize = 4;

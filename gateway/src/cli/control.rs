@@ -124,6 +124,7 @@ fn status_text(value: &Json) -> String {
     );
     let buses = buses_text(value);
     let brokers = brokers_text(value);
+    let radio = radio_text(&value["lorawan"]);
     let clock = if value["clock_set"] == true {
         "set"
     } else {
@@ -136,7 +137,7 @@ fn status_text(value: &Json) -> String {
         age(value["uptime_ms"].as_u64()),
     );
     let disk = disk_text(&value["disk"]);
-    format!("{head}{disk}\n{endpoints}{buses}{brokers}")
+    format!("{head}{disk}\n{endpoints}{buses}{brokers}{radio}")
 }
 
 fn buses_text(value: &Json) -> String {
@@ -170,6 +171,42 @@ fn buses_text(value: &Json) -> String {
         ],
     );
     format!("\n{buses}")
+}
+
+fn radio_text(value: &Json) -> String {
+    if value.is_null() {
+        return String::new();
+    }
+    let mut forwarders = Table::new(&[
+        ("forwarder", Align::Left),
+        ("address", Align::Left),
+        ("heard", Align::Right),
+        ("frames", Align::Right),
+        ("corrupt", Align::Right),
+        ("sent", Align::Right),
+        ("refused", Align::Right),
+    ]);
+    for row in rows(value, "forwarders") {
+        forwarders.row(vec![
+            plain(&row["eui"]),
+            plain(&row["address"]),
+            age(row["heard_age_ms"].as_u64()),
+            plain(&row["frames"]),
+            plain(&row["crc_errors"]),
+            plain(&row["sent"]),
+            plain(&row["refused"]),
+        ]);
+    }
+    let counted = |key: &str| plain(&value[key]);
+    format!(
+        "\nlorawan: {}; uplinks {}, joins {}, commands {}, refused frames {}, unknown senders {}\n{forwarders}",
+        counted("state"),
+        counted("uplinks"),
+        counted("joins"),
+        counted("commands"),
+        counted("refused"),
+        counted("unknown"),
+    )
 }
 
 fn brokers_text(value: &Json) -> String {

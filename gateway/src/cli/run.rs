@@ -45,7 +45,9 @@ async fn daemon(config: PathBuf, sources: Sources, loaded: Loaded) -> Result<(),
         .map_err(|error| failed(format!("the system has no random numbers: {error}")))?;
     let running = runtime::start(loaded, seed).map_err(|error| {
         let status = match &error {
-            StartError::Core(_) | StartError::Bus(_) | StartError::Broker(_) => ExitStatus::Invalid,
+            StartError::Core(_) | StartError::Bus(_) | StartError::Broker(_) | StartError::Radio(_) => {
+                ExitStatus::Invalid
+            }
             StartError::Store(_) => ExitStatus::Failed,
         };
         Failure::new(status, error.to_string())

@@ -74,7 +74,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<LoRaWan> {
     let listen = section.get("listen").map_or(Some(LISTEN), listen_of);
     let net_id = section.get("net_id").map_or(Some(0), net_id_of);
     let forwarders = section.get("forwarders").map_or(Some(Vec::new()), forwarders_of);
-    let dedup_ms = section.integer("dedup_ms", 0..=500, 200);
+    let dedup_ms = section.integer("dedup_ms", 0..=500, 100);
     let writes = section.writes();
     section.finish();
     Some(LoRaWan {

@@ -4,7 +4,10 @@ use lwm2m_client::object::ResourceDefinition;
 use lwm2m_client::{Path, Timestamp, Value, ValueType};
 use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
-use ucifi_adapters::modbus::{Statistics, UnitStatistics};
+use ucifi_adapters::lorawan::forwarders::ForwarderStatistics;
+use ucifi_adapters::lorawan::io::Statistics;
+use ucifi_adapters::lorawan::{ForwarderId, Sender};
+use ucifi_adapters::modbus::{Statistics as BusStatistics, UnitStatistics};
 use ucifi_adapters::mqtt::UnknownDevice;
 use ucifi_core::{CommandError, CommandId, DeviceStatus, EndpointStatus, PointValue, Quality, Totals};
 use ucifi_profiles::document::nearest;
@@ -15,6 +18,7 @@ use super::clock::now;
 use super::commands;
 use super::engine::Engine;
 use super::field::FieldStatus;
+use super::radio::{RadioStatus, SocketState, Unknown};
 use crate::control::{Call, Problem, ProblemKind, Reply, Request};
 use crate::store::Health;
 
@@ -102,8 +106,8 @@ fn trace(engine: &mut Engine, device: &str, lines: Option<mpsc::Sender<Json>>) -
 /// What was heard is known to the tasks of the field side, so this is put together beside the event loop.
 fn unknown(engine: &Engine, reply: oneshot::Sender<Reply>) {
     let brokers = engine.field.brokers.unknown();
+    let mut heard: Vec<Json> = engine.field.radio.unknown().map(unknown_sender_json).collect();
     tokio::spawn(async move {
-        let mut heard = Vec::new();
         for (broker, devices) in brokers {
             let devices = devices.await.unwrap_or_default();
             heard.extend(
@@ -114,6 +118,27 @@ fn unknown(engine: &Engine, reply: oneshot::Sender<Reply>) {
         }
         reply.send(Reply::Ok(json!({ "unknown": heard }))).ok();
     });
+}
+
+fn unknown_sender_json((sender, unknown): (&Sender, &Unknown)) -> Json {
+    let age = now().instant.saturating_duration_since(unknown.heard.instant);
+    let (device, heard) = match sender {
+        Sender::Joining { dev_eui, join_eui } => {
+            (dev_eui.to_string(), format!("join with JoinEUI {join_eui}"))
+        }
+        Sender::Address(dev_addr) => (
+            dev_addr.to_string(),
+            "uplink of a DevAddr without session".to_owned(),
+        ),
+        Sender::Device(dev_eui) => (dev_eui.to_string(), "uplink".to_owned()),
+    };
+    json!({
+        "link": "lorawan",
+        "device": device,
+        "heard": heard,
+        "count": unknown.minutes,
+        "age_ms": millis(age),
+    })
 }
 
 fn unknown_on_broker_json(broker: &str, device: &UnknownDevice) -> Json {
@@ -140,7 +165,11 @@ fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
         "disk": health_json(&engine.health.now()),
         "watchers": engine.traces.watchers(),
     });
-    let FieldStatus { buses, brokers } = engine.field.status();
+    let FieldStatus {
+        buses,
+        brokers,
+        radio,
+    } = engine.field.status();
     tokio::spawn(async move {
         let (mut of_buses, mut of_brokers) = (Vec::new(), Vec::new());
         for bus in buses {
@@ -151,6 +180,10 @@ fn status(engine: &Engine, reply: oneshot::Sender<Reply>) {
         }
         status["buses"] = Json::Array(of_buses);
         status["brokers"] = Json::Array(of_brokers);
+        status["lorawan"] = match radio {
+            Some(radio) => radio_json(radio).await,
+            None => Json::Null,
+        };
         reply.send(Reply::Ok(status)).ok();
     });
 }
@@ -215,6 +248,60 @@ async fn bus_json(bus: BusStatus) -> Json {
     told
 }
 
+async fn radio_json(radio: RadioStatus) -> Json {
+    let statistics = match radio.statistics {
+        Some(under_way) => under_way.await.ok(),
+        None => None,
+    };
+    let state = match radio.state {
+        SocketState::Opening => "opening".to_owned(),
+        SocketState::Open(address) => format!("listening on {address}"),
+        SocketState::Closed(reason) => format!("closed: {reason}"),
+    };
+    let Some(Statistics {
+        network, forwarders, ..
+    }) = statistics
+    else {
+        return json!({ "state": state, "forwarders": [] });
+    };
+    let refused: u64 = network.refused.values().sum();
+    let all = forwarders
+        .forwarders
+        .iter()
+        .map(forwarder_json)
+        .collect::<Vec<_>>();
+    json!({
+        "state": state,
+        "forwarders": all,
+        "frames": network.frames,
+        "uplinks": network.uplinks,
+        "repeats": network.repeats,
+        "joins": network.joins,
+        "unknown": network.unknown,
+        "refused": refused,
+        "answers": network.answers,
+        "answers_missed": network.answers_missed,
+        "commands": network.commands,
+        "on_air": network.on_air,
+        "not_sent": network.not_sent,
+        "unwelcome": forwarders.unwelcome,
+        "undecodable": forwarders.undecodable,
+    })
+}
+
+fn forwarder_json((id, forwarder): (&ForwarderId, &ForwarderStatistics)) -> Json {
+    json!({
+        "eui": id.to_string(),
+        "address": forwarder.address.map(|address| address.to_string()),
+        "heard_age_ms": millis(forwarder.heard_ago),
+        "frames": forwarder.counters.frames,
+        "crc_errors": forwarder.counters.crc_errors,
+        "sent": forwarder.counters.sent,
+        "refused": forwarder.counters.refused,
+        "unanswered": forwarder.counters.unanswered,
+    })
+}
+
 async fn broker_json(broker: BrokerStatus) -> Json {
     let statistics = match broker.statistics {
         Some(under_way) => under_way.await.ok(),
@@ -242,7 +329,7 @@ async fn broker_json(broker: BrokerStatus) -> Json {
     })
 }
 
-fn statistics_json(statistics: &Statistics) -> serde_json::Map<String, Json> {
+fn statistics_json(statistics: &BusStatistics) -> serde_json::Map<String, Json> {
     let sum = |of: fn(&UnitStatistics) -> u64| statistics.units.values().map(of).sum::<u64>();
     let load: f64 = statistics
         .units

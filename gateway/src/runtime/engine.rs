@@ -1,18 +1,21 @@
 //! One configuration at work: the core, its buses and its servers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lwm2m_client::object::ObjectTable;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
+use ucifi_adapters::lorawan::Event as RadioEvent;
+use ucifi_adapters::lorawan::io::FromNetwork;
 use ucifi_adapters::modbus::Event as BusEvent;
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_adapters::mqtt::Event as BrokerEvent;
 use ucifi_adapters::mqtt::io::FromBroker;
-use ucifi_core::field::{Delivery, DownlinkId};
-use ucifi_core::state::Kept;
+use ucifi_core::field::{Delivery, DownlinkId, Link};
+use ucifi_core::state::{Kept, SaveRequest};
 use ucifi_core::{
     AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, EndpointState,
     EndpointStatus, Event, Gateway, Output, Profile, Topology, Uplink,
@@ -26,9 +29,10 @@ use super::events::Names;
 use super::field::Field;
 use super::ports::Ports;
 use super::progress::{Check, Checks, Progress};
+use super::radio::{NetworkState, SocketState};
 use super::server_link::ServerLinks;
 use super::trace::Traces;
-use super::{Input, RunError, Wanted, answers, brokers, buses, events, open_files};
+use super::{Input, RunError, Wanted, answers, brokers, buses, events, open_files, radio};
 use crate::config::{Configuration, Device, Loaded, OnStop, Server};
 use crate::limits::{DEREGISTER, INPUTS, SETTLE};
 use crate::store::{Answer, HealthWatch, Origin, Store, StoreError};
@@ -59,6 +63,9 @@ pub enum StartError {
     /// A bus cannot be made.
     #[error(transparent)]
     Bus(#[from] ucifi_adapters::modbus::ConfigError),
+    /// The radio network cannot be made.
+    #[error(transparent)]
+    Radio(#[from] ucifi_adapters::lorawan::ConfigError),
     /// A broker cannot be made.
     #[error(transparent)]
     Broker(#[from] ucifi_adapters::mqtt::ConfigError),
@@ -73,6 +80,7 @@ pub(super) fn rehearse(loaded: &Loaded) -> Result<(), StartError> {
     Gateway::new(core_config(&loaded.configuration), objects, 0, now)?;
     buses::clients(&loaded.configuration, 0, now.instant)?;
     brokers::clients(loaded, 0, now.instant)?;
+    radio::network(&loaded.configuration, &NetworkState::default(), 0, now.instant)?;
     Ok(())
 }
 
@@ -99,6 +107,10 @@ pub(super) struct Engine {
     has_buffer_opened: bool,
     checks: Checks,
     pub(super) traces: Traces,
+    /// What the radio network wants saved; it waits for the answer to one before it wants the next.
+    network_saves: VecDeque<SaveRequest>,
+    /// Who has said that all that it has saved is not old any more.
+    current: BTreeSet<&'static str>,
 }
 
 impl Engine {
@@ -113,11 +125,12 @@ impl Engine {
         let configuration = &loaded.configuration;
         let objects = Arc::new(loaded.objects.clone());
         let ports = Ports::take(&mut kept.saved);
+        let network = NetworkState::take(&mut kept.saved);
         let gateway = Gateway::restore(core_config(configuration), objects.clone(), kept, seed, now)?;
         let endpoints = gateway.endpoints();
         open_files::allow(endpoints.len());
         let (sender, inputs) = mpsc::channel(INPUTS);
-        let field = Field::open(&loaded, seed, now.instant, &sender)?;
+        let field = Field::open(&loaded, &network, seed, now.instant, &sender)?;
         let cabinet = &configuration.gateway.name;
         let servers = ServerLinks::open(&configuration.servers, &endpoints, cabinet, ports, sender);
         Ok(Self {
@@ -137,6 +150,8 @@ impl Engine {
             has_buffer_opened: false,
             checks: Checks::default(),
             traces: Traces::default(),
+            network_saves: VecDeque::new(),
+            current: BTreeSet::new(),
             loaded,
         })
     }
@@ -229,6 +244,7 @@ impl Engine {
         self.close_field(store).await;
         self.leave(store, leaves).await;
         self.settle(store).await;
+        self.stop_radio(store).await;
         events::log_left_behind(&self.gateway.endpoints());
         self.field.close().await;
         self.servers.tasks.shutdown().await;
@@ -251,6 +267,21 @@ impl Engine {
         }
     }
 
+    /// Ends the radio network, whose counters are exact only when it has saved them; what it told until then is kept too.
+    async fn stop_radio(&mut self, store: &mut Store) {
+        if !self.field.radio.is_configured() {
+            return;
+        }
+        let mut stopped = self.field.radio.stop();
+        let end = Instant::now() + SETTLE;
+        while matches!(stopped.try_recv(), Err(TryRecvError::Empty)) && Instant::now() < end {
+            self.carry_out(store);
+            // It tells by itself when it is done: what it had saved before that is one of the things that happen.
+            self.wait(store, end.min(Instant::now() + SAY_AGAIN)).await;
+        }
+        self.settle(store).await;
+    }
+
     /// Waits until the core has nothing left that is to be durable and is not.
     async fn settle(&mut self, store: &mut Store) {
         self.gateway.begin_stop(now());
@@ -271,7 +302,7 @@ impl Engine {
         tokio::select! {
             Some(answer) = store.next() => self.handle_answer(answer),
             Some(input) = self.inputs.recv() => {
-                is_from_field = matches!(input, Input::Bus { .. } | Input::Broker { .. });
+                is_from_field = matches!(input, Input::Bus { .. } | Input::Broker { .. } | Input::Radio(_));
                 self.handle_input(input);
             }
             () = sleep_until(due.into()) => self.gateway.handle_timeout(now()),
@@ -344,6 +375,7 @@ impl Engine {
                 FromBus::Disconnected(reason) => self.field.buses.note(&bus, PortState::Closed(reason)),
             },
             Input::Broker { broker, event } => self.handle_broker(&broker, event),
+            Input::Radio(told) => self.handle_radio(told),
         }
     }
 
@@ -371,6 +403,36 @@ impl Engine {
         }
     }
 
+    fn handle_radio(&mut self, told: FromNetwork) {
+        match told {
+            FromNetwork::Listening(address) => self.field.radio.note(SocketState::Open(address)),
+            FromNetwork::NotListening(reason) => self.field.radio.note(SocketState::Closed(reason)),
+            FromNetwork::Connected(forwarder) => events::log_forwarder(forwarder, true),
+            FromNetwork::Lost(forwarder) => events::log_forwarder(forwarder, false),
+            FromNetwork::Event(event) => self.handle_radio_event(event),
+        }
+    }
+
+    fn handle_radio_event(&mut self, event: RadioEvent) {
+        match event {
+            RadioEvent::Uplink(uplink) => self.handle_uplink(uplink),
+            RadioEvent::Delivery { id, delivery } => self.handle_delivery(id, delivery),
+            RadioEvent::Save(request) => self.network_saves.push_back(request),
+            RadioEvent::Reachability { link, reachability } => {
+                self.gateway.handle_reachability(&link, reachability, now());
+            }
+            RadioEvent::Unknown(sender) => {
+                if self.field.radio.note_unknown(sender, now()) {
+                    events::log_unknown_sender(sender);
+                }
+            }
+            RadioEvent::Joined { .. }
+            | RadioEvent::Uncertain { .. }
+            | RadioEvent::Refused { .. }
+            | RadioEvent::Damaged { .. } => events::log_radio(&event),
+        }
+    }
+
     fn handle_uplink(&mut self, uplink: Uplink) {
         self.traces.uplink(&uplink);
         self.gateway.handle_uplink(uplink);
@@ -391,6 +453,7 @@ impl Engine {
             Answer::Saved { origin, id, result } => match origin {
                 Origin::Core => self.gateway.handle_saved(id, result, now()),
                 Origin::Ports => self.servers.handle_saved(id, result),
+                Origin::Radio => self.field.radio.saved(id, result),
                 // Also a disk that fails answers.
                 Origin::Probe => self.open_probes = self.open_probes.saturating_sub(1),
             },
@@ -413,11 +476,29 @@ impl Engine {
         }
     }
 
+    /// Returns the request as the state is to take it: what is kept is not old any more when the core and the radio
+    /// network have both counted on from far ahead, and said so.
+    fn with_all_current(&mut self, origin: Origin, request: SaveRequest) -> SaveRequest {
+        let who = if origin == Origin::Radio { "radio" } else { "core" };
+        if request.is_current {
+            self.current.insert(who);
+        }
+        let wanted = if self.field.radio.is_configured() { 2 } else { 1 };
+        SaveRequest {
+            is_current: request.is_current && self.current.len() >= wanted,
+            ..request
+        }
+    }
+
     /// Does what the core wants, in its order.
     fn carry_out(&mut self, store: &mut Store) {
         self.field.say_again();
         if let Some(request) = self.servers.take_save() {
             store.save(Origin::Ports, request);
+        }
+        while let Some(request) = self.network_saves.pop_front() {
+            let request = self.with_all_current(Origin::Radio, request);
+            store.save(Origin::Radio, request);
         }
         while let Some(output) = self.gateway.poll_output() {
             match output {
@@ -428,7 +509,9 @@ impl Engine {
                 Output::Downlink(downlink) => {
                     let id = downlink.id;
                     self.traces.downlink(&downlink);
-                    if self.takes_commands && self.field.downlink(downlink) {
+                    if matches!(downlink.link, Link::LoRaWan { .. }) && !self.field.radio.takes_writes() {
+                        self.gateway.handle_delivery(id, Delivery::Denied, now());
+                    } else if self.takes_commands && self.field.downlink(downlink) {
                         self.open.insert(id);
                     } else {
                         self.gateway.handle_delivery(id, Delivery::Expired, now());
@@ -440,7 +523,10 @@ impl Engine {
                     every_ms,
                 } => self.field.interest(&link, point, every_ms),
                 Output::Buffer(request) => store.buffer(request),
-                Output::Save(request) => store.save(Origin::Core, request),
+                Output::Save(request) => {
+                    let request = self.with_all_current(Origin::Core, request);
+                    store.save(Origin::Core, request);
+                }
                 Output::Settled(receipt) => {
                     self.traces.settled(receipt);
                     self.field.settled(receipt);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
+use ucifi_adapters::lorawan::{Event as RadioEvent, ForwarderId, Sender, WhyRefused};
 use ucifi_core::buffer::{Gap, GapReason};
 use ucifi_core::field::Link;
 use ucifi_core::{CommandOrigin, CommandRecord, DropReason, EndpointId, EndpointStatus, Event, StateEvent};
@@ -109,6 +110,52 @@ pub(super) fn log_unknown_on_broker(broker: &str, device: &str, topic: &str) {
         device, "device that is not configured, see `ucifi-gateway devices --unknown`"
     );
     debug!(broker, device, topic, "heard under this topic");
+}
+
+/// Logs that a packet forwarder came or went.
+pub(super) fn log_forwarder(forwarder: ForwarderId, is_there: bool) {
+    if is_there {
+        info!(%forwarder, "packet forwarder is there");
+    } else {
+        warn!(%forwarder, "packet forwarder is not heard any more");
+    }
+}
+
+/// Logs that somebody was heard in the air whom nobody configured.
+pub(super) fn log_unknown_sender(sender: Sender) {
+    match sender {
+        Sender::Joining { dev_eui, join_eui } => {
+            info!(%dev_eui, %join_eui, "wants to join and is not configured, see `ucifi-gateway devices --unknown`");
+        }
+        // Networks beside this one are heard too.
+        Sender::Address(dev_addr) => debug!(%dev_addr, "address of no session"),
+        Sender::Device(dev_eui) => debug!(%dev_eui, "device that is not configured"),
+    }
+}
+
+/// Logs what the radio network has to tell the person at the cabinet.
+pub(super) fn log_radio(event: &RadioEvent) {
+    match event {
+        RadioEvent::Joined { dev_eui, dev_addr } => info!(%dev_eui, %dev_addr, "joined"),
+        RadioEvent::Uncertain { dev_eui, f_cnt } => warn!(
+            %dev_eui,
+            f_cnt, "took a frame that may have been taken before the gateway was cut off, marked as old"
+        ),
+        RadioEvent::Refused { sender, why } => log_refused(*sender, *why),
+        RadioEvent::Damaged { name, advice } => {
+            error!(name, advice, "saved value of the radio network not readable")
+        }
+        RadioEvent::Uplink(_)
+        | RadioEvent::Delivery { .. }
+        | RadioEvent::Save(_)
+        | RadioEvent::Reachability { .. }
+        | RadioEvent::Unknown(_) => {}
+    }
+}
+
+fn log_refused(sender: Sender, why: WhyRefused) {
+    let (sender, why) = (format!("{sender:?}"), format!("{why:?}"));
+    debug!(sender, why, "frame refused");
 }
 
 fn log_state(event: &StateEvent) {

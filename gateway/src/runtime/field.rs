@@ -12,12 +12,14 @@ use super::Input;
 use super::brokers::{BrokerStatus, Brokers};
 use super::buses::{BusStatus, Buses};
 use super::engine::StartError;
+use super::radio::{NetworkState, Radio, RadioStatus};
 use crate::config::Loaded;
 
 /// Everything that has to do with devices.
 pub(super) struct Field {
     pub(super) buses: Buses,
     pub(super) brokers: Brokers,
+    pub(super) radio: Radio,
     pub(super) tasks: Tasks,
 }
 
@@ -25,6 +27,7 @@ pub(super) struct Field {
 pub(super) struct FieldStatus {
     pub(super) buses: Vec<BusStatus>,
     pub(super) brokers: Vec<BrokerStatus>,
+    pub(super) radio: Option<RadioStatus>,
 }
 
 impl Field {
@@ -34,6 +37,7 @@ impl Field {
     /// When something cannot be run as configured.
     pub(super) fn open(
         loaded: &Loaded,
+        network: &NetworkState,
         seed: u64,
         now: Instant,
         inputs: &mpsc::Sender<Input>,
@@ -42,6 +46,7 @@ impl Field {
         Ok(Self {
             buses: Buses::open(&loaded.configuration, seed, now, &mut tasks)?,
             brokers: Brokers::open(loaded, seed, now, &mut tasks)?,
+            radio: Radio::open(&loaded.configuration, network, seed, now, &mut tasks)?,
             tasks,
         })
     }
@@ -51,7 +56,7 @@ impl Field {
         match &downlink.link {
             Link::Modbus { .. } => self.buses.downlink(downlink),
             Link::Mqtt { .. } => self.brokers.downlink(downlink),
-            Link::LoRaWan { .. } => false,
+            Link::LoRaWan { .. } => self.radio.downlink(downlink),
         }
     }
 
@@ -62,18 +67,23 @@ impl Field {
 
     /// Tells whoever received a frame that it may be acknowledged.
     pub(super) fn settled(&mut self, receipt: ReceiptId) {
-        self.brokers.settled(receipt);
+        if Radio::has_given(receipt) {
+            self.radio.settled(receipt);
+        } else {
+            self.brokers.settled(receipt);
+        }
     }
 
     /// Says again what could not be taken before.
     pub(super) fn say_again(&mut self) {
         self.buses.say_interests();
         self.brokers.say_settled();
+        self.radio.say_again();
     }
 
     /// Says whether something waits to be said again, which nobody tells the time of.
     pub(super) fn has_unsaid(&self) -> bool {
-        self.brokers.has_unsaid()
+        self.brokers.has_unsaid() || self.radio.has_unsaid()
     }
 
     /// Asks everything for its counters.
@@ -81,6 +91,7 @@ impl Field {
         FieldStatus {
             buses: self.buses.status(),
             brokers: self.brokers.status(),
+            radio: self.radio.status(),
         }
     }
 
@@ -105,6 +116,9 @@ impl FieldStatus {
         }
         for broker in self.brokers {
             broker.statistics?.await.ok()?;
+        }
+        if let Some(radio) = self.radio {
+            radio.statistics?.await.ok()?;
         }
         Some(())
     }
@@ -145,6 +159,17 @@ impl Tasks {
         let task = self.set.spawn(measures);
         let handing_on = self.set.spawn(hand_on(told, self.inputs.clone(), input));
         self.measuring.push(Measuring { task, handing_on });
+    }
+
+    /// Runs something, and hands on what it tells until the end.
+    pub(super) fn run<T: Send + 'static>(
+        &mut self,
+        runs: impl Future<Output = ()> + Send + 'static,
+        told: mpsc::Receiver<T>,
+        input: impl Fn(T) -> Input + Send + 'static,
+    ) {
+        self.set.spawn(runs);
+        self.set.spawn(hand_on(told, self.inputs.clone(), input));
     }
 
     /// Runs something that is told what becomes of what it told, and hands that on until nothing more is wanted.

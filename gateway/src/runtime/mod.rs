@@ -15,6 +15,7 @@ mod field;
 mod open_files;
 mod ports;
 mod progress;
+mod radio;
 mod server_link;
 mod trace;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info};
+use ucifi_adapters::lorawan::io::FromNetwork;
 use ucifi_adapters::modbus::io::FromBus;
 use ucifi_adapters::mqtt::io::FromBroker;
 use ucifi_core::EndpointId;
@@ -55,6 +57,8 @@ pub(crate) enum Input {
     Bus { bus: Arc<str>, event: FromBus },
     /// Something from a broker.
     Broker { broker: Arc<str>, event: FromBroker },
+    /// Something from the radio network.
+    Radio(FromNetwork),
 }
 
 /// Why a gateway stopped without being told to.
@@ -63,8 +67,8 @@ pub enum RunError {
     /// Its event loop ended.
     #[error("the event loop ended badly: {0}")]
     EventLoop(#[from] JoinError),
-    /// Nobody runs a bus or a broker any more.
-    #[error("a bus or broker is not run any more: {}", .0.as_ref().map_or("its task returned".to_owned(), JoinError::to_string))]
+    /// Nobody runs a bus, a broker or the radio network any more.
+    #[error("a bus, a broker or the radio network is not run any more: {}", .0.as_ref().map_or("its task returned".to_owned(), JoinError::to_string))]
     Field(Option<JoinError>),
     /// Nobody listens to a server any more.
     #[error("a server is not listened to any more: {0}")]

@@ -46,6 +46,8 @@ pub enum Origin {
     Core,
     /// Whoever allots local ports.
     Ports,
+    /// The radio network.
+    Radio,
     /// Who saves nothing but wants to know whether the disk answers.
     Probe,
 }

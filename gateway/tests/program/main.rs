@@ -11,6 +11,8 @@ mod daemon;
 #[cfg(all(test, feature = "demo"))]
 mod demo;
 #[cfg(test)]
+mod lorawan;
+#[cfg(test)]
 mod mqtt;
 #[cfg(test)]
 mod objects;

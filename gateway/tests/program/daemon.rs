@@ -45,7 +45,7 @@ fn a_meter_is_read_and_a_relay_is_switched_over_the_control_socket() {
     assert_eq!(site.coil(0), Some(false));
     let (code, said, complained) = site.ask(&["write", "relays", "/3413/0/3", "100"]);
     assert_eq!(code, 0, "{complained}");
-    assert!(said.contains("read back"), "{said}");
+    assert!(said.contains("as the device shows"), "{said}");
     assert_eq!(site.coil(0), Some(true));
     let level = site.ask_json(&["read", "relays", "/3413/0/2"]);
     assert_eq!(level["values"][0]["value"], 100);
@@ -65,7 +65,7 @@ fn a_relay_is_switched_by_the_name_of_its_point_and_never_by_a_name_that_several
     ] {
         let (code, said, complained) = site.ask(&["write", "relays", name, value]);
         assert_eq!(code, 0, "{complained}");
-        assert!(said.contains("read back"), "{said}");
+        assert!(said.contains("as the device shows"), "{said}");
         let number: u16 = name["relay_".len()..].parse().unwrap();
         assert_eq!(site.coil(number - 1), Some(coil), "{name}");
     }
@@ -81,7 +81,11 @@ fn a_write_under_way_at_a_stop_is_finished_and_answered_first() {
     let late = Fault::Late(Duration::from_millis(100));
     let (answered, status) = stop_during_a_write(late);
     assert_eq!(code(&answered), 0, "{}", stderr(&answered));
-    assert!(stdout(&answered).contains("read back"), "{}", stdout(&answered));
+    assert!(
+        stdout(&answered).contains("as the device shows"),
+        "{}",
+        stdout(&answered)
+    );
     assert_eq!(status, Some(0));
 }
 

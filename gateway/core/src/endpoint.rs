@@ -11,6 +11,7 @@ use lwm2m_client::client::{Client, RegistrationState, SendOutcome, SendRefused};
 use lwm2m_client::{InstanceId, ObjectId, Path};
 
 use crate::Now;
+use crate::buffer::Moment;
 use crate::config::AccountConfig;
 use crate::device::{Device, NewValue, News};
 use crate::limits;
@@ -97,8 +98,9 @@ pub(crate) struct Endpoint {
     generation: Option<u64>,
     /// When the client is to be told of a new listing.
     listing_due: Option<Instant>,
-    /// The quality of each instance that the server was told last, where it was not good.
-    told: BTreeMap<(ObjectId, InstanceId), Quality>,
+    /// The quality of each instance that the server was told last, where it was not good, and for when; none for a time
+    /// before this run.
+    told: BTreeMap<(ObjectId, InstanceId), (Quality, Option<Moment>)>,
 }
 
 impl Endpoint {
@@ -169,7 +171,7 @@ impl Endpoint {
             .iter()
             .filter(|((o, i, ..), held)| held.is_kept && is_new(o, i));
         for (key @ (o, i, ..), held) in kept {
-            self.told.insert((o, i), Quality::Stale);
+            self.told.insert((o, i), (Quality::Stale, None));
             self.owed_lately.handle_kept(key, held);
         }
         let mut measured = self.measured(device, shown, clock, is_new);
@@ -439,15 +441,16 @@ impl Endpoint {
             let Some(quality) = device.tree.worst(object, instance) else {
                 continue;
             };
-            let told = match quality {
-                Quality::Good => self.told.remove(&(object, instance)),
+            let moment = clock.moment(now.wall, now.instant);
+            let is_news = match quality {
+                Quality::Good => self.told.remove(&(object, instance)).is_some(),
+                // Two things may happen at one moment: what both make of it is said once.
                 Quality::Fault | Quality::Stale | Quality::Derived => {
-                    self.told.insert((object, instance), quality);
-                    Some(quality)
+                    let told = (quality, Some(moment));
+                    self.told.insert((object, instance), told) != Some(told)
                 }
             };
-            if told.is_some() {
-                let moment = clock.moment(now.wall, now.instant);
+            if is_news {
                 owed.extend(
                     quality_entries(shown, (object, instance), quality).map(|entry| New {
                         device: self.device,

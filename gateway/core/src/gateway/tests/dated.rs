@@ -125,6 +125,28 @@ fn an_older_value_is_owed_and_does_not_take_the_place_of_a_newer_one() {
 }
 
 #[test]
+fn how_far_an_instance_can_be_trusted_is_said_once_for_one_moment() {
+    let mut cabinet = running();
+    for level in [40, 60] {
+        let uplink = Uplink::new(broker("lamp-1"), message(&[(0, level, None)]), cabinet.now);
+        cabinet.hear(Uplink {
+            quality: Quality::Stale,
+            ..uplink
+        });
+    }
+    cabinet.run_ms(1_000);
+    let mut got: Vec<String> = dated(&mut cabinet).into_iter().map(|(text, _)| text).collect();
+    got.sort();
+    let expected = [
+        "/3416/0/3 40",
+        "/3416/0/3 60",
+        "/3416/0/6042 2",
+        "/3416/0/6049 30",
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
 fn what_stands_in_two_logs_is_owed_once() {
     let mut cabinet = running();
     let minute = |n: u32| START - 100_000 + 60 * n;

@@ -1,7 +1,8 @@
 //! `demo`: the real gateway between a simulated cabinet and a simulated LwM2M server.
 //!
-//! An electricity meter and a relay board hang on a pseudo-terminal at 9600 baud; the server listens on loopback and goes
-//! away for some seconds in the middle. What is shown is what the server sees, and at the end what became of every
+//! An electricity meter and a relay board hang on a pseudo-terminal at 9600 baud, a plug and a lamp on an MQTT broker,
+//! three luminaires and a water meter on the radio, with a LoRaWAN stack that is not ours. The server listens on loopback
+//! and goes away for some seconds in the middle. What is shown is what the server sees, and at the end what became of every
 //! reading. Nothing here is used by the daemon.
 
 mod cabinet;
@@ -33,7 +34,7 @@ const REDRAW: Duration = Duration::from_millis(500);
 /// outage takes.
 const SETTLES: Duration = Duration::from_secs(30);
 
-/// Runs the demo; it succeeds if the server got every reading, and a relay was really switched.
+/// Runs the demo; it succeeds if the server got every reading, and on each link something was really switched.
 ///
 /// # Errors
 /// When something could not be started, or what the demo is to show did not happen.
@@ -48,7 +49,8 @@ pub fn demo(options: &DemoOptions, log: &str) -> Result<(), Failure> {
 async fn play(options: &DemoOptions) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(|error| failed("make a folder for the state", &error))?;
     let folder = folder.path();
-    let cabinet = Cabinet::open(SEED).map_err(|error| failed("make a pseudo-terminal", &error))?;
+    let cabinet = Cabinet::open(SEED).await;
+    let cabinet = cabinet.map_err(|error| failed("make a pseudo-terminal and a broker", &error))?;
     match &options.server {
         None => simulated::play(options, &cabinet, folder).await,
         Some(uri) => real::play(options, uri, &cabinet, folder).await,

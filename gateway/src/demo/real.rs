@@ -9,7 +9,7 @@ use super::screen::Screen;
 use super::site::Site;
 use super::tally::Tally;
 use super::view::News;
-use super::{Interrupt, REDRAW, SEED, SETTLES};
+use super::{Interrupt, REDRAW, SEED, SETTLES, failed};
 use crate::cli::DemoOptions;
 use crate::exit::{ExitStatus, Failure};
 
@@ -21,9 +21,11 @@ pub(super) async fn play(
 ) -> Result<(), Failure> {
     let mut interrupt = Interrupt::catch()?;
     let site = Site::start(cabinet.configuration(uri, folder)?, SEED)?;
+    let street = cabinet.switch_on(SEED).await;
+    let _street = street.map_err(|error| failed("start a packet forwarder", &error))?;
     let mut show = Show {
         site,
-        screen: Screen::new(options.json, cabinet.path(), uri),
+        screen: Screen::new(options.json, cabinet.describe(), uri),
         states: BTreeMap::new(),
     };
     show.screen.begin()?;

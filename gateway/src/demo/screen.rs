@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stdout};
 
 use serde_json::json;
 
+use super::cabinet::DEVICES;
 use super::tally::Tally;
 use super::view::{News, Seen, Switched, View};
 use crate::cli::number;
@@ -12,16 +13,13 @@ use crate::cli::table::{Align, Table};
 use crate::exit::Failure;
 use crate::runtime::plain_json;
 
-/// Values shown of one client on a terminal: a meter has more than a screen has lines.
-const SHOWN_VALUES: usize = 12;
-
 /// Messages shown on a terminal.
-const SHOWN_MESSAGES: usize = 5;
+const SHOWN_MESSAGES: usize = 8;
 
 /// How the demo is shown.
 pub(super) struct Screen {
     kind: Kind,
-    port: String,
+    cabinet: String,
     server_uri: String,
     messages: Vec<String>,
 }
@@ -38,7 +36,7 @@ enum Kind {
 
 impl Screen {
     /// Chooses a page for a terminal, lines for anything else.
-    pub(super) fn new(json: bool, port: &str, server_uri: &str) -> Self {
+    pub(super) fn new(json: bool, cabinet: String, server_uri: &str) -> Self {
         let kind = match (json, stdout().is_terminal()) {
             (true, _) => Kind::Json,
             (false, true) => Kind::Page,
@@ -46,7 +44,7 @@ impl Screen {
         };
         Self {
             kind,
-            port: port.to_owned(),
+            cabinet,
             server_uri: server_uri.to_owned(),
             messages: Vec::new(),
         }
@@ -55,7 +53,9 @@ impl Screen {
     /// Says what is connected to what.
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
         match self.kind {
-            Kind::Json => line(&json!({ "event": "started", "port": self.port, "server": self.server_uri })),
+            Kind::Json => {
+                line(&json!({ "event": "started", "cabinet": self.cabinet, "server": self.server_uri }))
+            }
             Kind::Lines => print(&format!("{}\n", self.heading())),
             Kind::Page => Ok(()),
         }
@@ -126,8 +126,8 @@ impl Screen {
         match seen {
             None => Ok(()),
             Some((clients, values, switched)) => print(&format!(
-                "\nthe server saw {} clients and {values} values; a relay was switched {switched} times, each time \
-                 read back from the board\n",
+                "\nthe server saw {} clients and {values} values; {switched} times a lamp or a relay was switched by an \
+                 LwM2M Write, and each time the thing itself was seen to follow\n",
                 clients.len()
             )),
         }
@@ -159,45 +159,49 @@ impl Screen {
 
     fn heading(&self) -> String {
         format!(
-            "meter and relay board on {} at 9600 baud -> ucifi-gateway -> LwM2M server on {}",
-            self.port, self.server_uri
+            "{}\n  -> ucifi-gateway -> LwM2M server on {}",
+            self.cabinet, self.server_uri
         )
     }
 
     fn page(&self, view: &View) -> String {
-        let mut page = format!("{}\n{} s\n", self.heading(), view.elapsed().as_secs());
-        for client in view.clients() {
-            let count = view.values(client).count();
-            if count == 0 {
-                continue;
-            }
-            let mut table = Table::new(&[
-                ("path", Align::Left),
-                ("value", Align::Right),
-                ("unit", Align::Left),
-                ("age", Align::Right),
-                ("resource", Align::Left),
+        let mut table = Table::new(&[
+            ("device", Align::Left),
+            ("link", Align::Left),
+            ("values", Align::Right),
+            ("of these", Align::Left),
+            ("last", Align::Right),
+        ]);
+        for device in DEVICES {
+            let endpoint = device.endpoint();
+            let shown = device
+                .shows
+                .iter()
+                .filter_map(|path| view.value(&endpoint, *path));
+            let shown: Vec<String> = shown.map(text_of_value).collect();
+            let last = view.values(&endpoint).map(|(_, seen)| seen.at.elapsed()).min();
+            let last = last.map(|age| format!("{:.1} s ago", age.as_secs_f64()));
+            table.row(vec![
+                device.id.to_owned(),
+                device.protocol.name().to_owned(),
+                view.values(&endpoint).count().to_string(),
+                shown.join(", "),
+                last.unwrap_or_else(|| "not yet".to_owned()),
             ]);
-            for (path, seen) in view.values(client).take(SHOWN_VALUES) {
-                let age = format!("{:.1} s", seen.at.elapsed().as_secs_f64());
-                table.row(vec![
-                    path.to_string(),
-                    shown(seen),
-                    seen.unit.clone(),
-                    age,
-                    seen.name.clone(),
-                ]);
-            }
-            let more = count.saturating_sub(SHOWN_VALUES);
-            let more = if more > 0 {
-                format!("and {more} more\n")
-            } else {
-                String::new()
-            };
-            page.push_str(&format!("\n{client}\n{table}{more}"));
         }
-        format!("{page}\n{}\n", self.messages.join("\n"))
+        format!(
+            "{}\n\n{} s\n{table}\n{}\n",
+            self.heading(),
+            view.elapsed().as_secs(),
+            self.messages.join("\n")
+        )
     }
+}
+
+fn text_of_value(seen: &Seen) -> String {
+    format!("{} {} {}", seen.name, shown(seen), seen.unit)
+        .trim_end()
+        .to_owned()
 }
 
 fn line(value: &serde_json::Value) -> Result<(), Failure> {
@@ -223,13 +227,13 @@ fn text_of(news: &News) -> String {
         .trim_end()
         .to_owned(),
         News::Switched(Switched {
-            relay,
-            on,
+            device,
+            level,
             answered_within,
         }) => format!(
-            "switched    relay {relay} {} by an LwM2M Write, answered after {} ms; the board's coil and the value read by \
-             the server agree",
-            if *on { "on" } else { "off" },
+            "switched    {} ({}) to {level} % by an LwM2M Write, answered after {} ms; seen at the device itself",
+            device.id,
+            device.protocol.name(),
             answered_within.as_millis()
         ),
         News::State { endpoint, state } => format!("{state:<11} {endpoint}"),
@@ -257,13 +261,14 @@ fn json_of(news: &News) -> serde_json::Value {
             "unit": seen.unit,
         }),
         News::Switched(Switched {
-            relay,
-            on,
+            device,
+            level,
             answered_within,
         }) => json!({
             "event": "switched",
-            "relay": relay,
-            "on": on,
+            "device": device.id,
+            "protocol": device.protocol.name(),
+            "level": level,
             "answered_ms": answered_within.as_secs_f64() * 1_000.0,
         }),
         News::State { endpoint, state } => {

@@ -68,13 +68,15 @@ impl Stage {
             .map_err(|error| failed("listen on loopback", &error))?;
         let uri = format!("coap://{}", server.address);
         let site = Site::start(cabinet.configuration(&uri, folder)?, SEED)?;
+        let street = cabinet.switch_on(SEED).await;
+        let street = street.map_err(|error| failed("start a packet forwarder", &error))?;
         Ok(Self {
             site,
             view: View::new(objects, start),
             arrivals: Arrivals::default(),
-            script: Script::new(server.handle.clone(), cabinet.line()),
+            script: Script::new(server.handle.clone(), cabinet.line(), street),
             outage: Outage::plan(server.handle.clone(), start, run),
-            screen: Screen::new(options.json, cabinet.path(), &uri),
+            screen: Screen::new(options.json, cabinet.describe(), &uri),
             server,
         })
     }
@@ -122,6 +124,7 @@ impl Stage {
 
     /// Waits until nothing is on its way, and shows what became of everything.
     async fn close(&mut self, goes_on: bool) -> Result<Result<(), String>, Failure> {
+        self.finish_script().await?;
         let tally = self.settled().await?;
         let outcome = self.view.outcome().and_then(|()| nothing_is_missing(&tally));
         self.screen.draw(&self.view)?;
@@ -130,6 +133,22 @@ impl Stage {
             self.screen.go_on()?;
         }
         Ok(outcome)
+    }
+
+    /// Goes on until something was switched on each link: in a short run with an outage there may be no time for it.
+    async fn finish_script(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + SETTLES;
+        while self.view.outcome().is_err() && Instant::now() < end {
+            let wake = Instant::now() + REDRAW;
+            tokio::select! {
+                event = self.server.events.recv() => {
+                    let Some(event) = event else { break };
+                    self.hear(event)?;
+                }
+                () = tokio::time::sleep_until(wake.into()) => self.step().await?,
+            }
+        }
+        Ok(())
     }
 
     /// Returns the counts of a moment in which no reading is on its way, or, if there is none in a while, the last ones.

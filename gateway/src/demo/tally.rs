@@ -6,6 +6,7 @@ use lwm2m_client::Timestamp;
 use serde_json::{Value as Json, json};
 use ucifi_sim::server::ReceivedValue;
 
+use super::cabinet::DEVICES;
 use crate::cli::table::{Align, Table};
 
 /// How many arrivals are known again when they come twice: more than an hour of the demo.
@@ -134,6 +135,7 @@ impl Tally {
     pub(super) fn table(&self) -> Table {
         let mut table = Table::new(&[
             ("readings of", Align::Left),
+            ("link", Align::Left),
             ("produced", Align::Right),
             ("delivered live", Align::Right),
             ("buffered", Align::Right),
@@ -142,10 +144,20 @@ impl Tally {
             ("lost", Align::Right),
             ("duplicated", Align::Right),
         ]);
-        for (endpoint, (_, counts)) in &self.endpoints {
-            table.row([vec![endpoint.clone()], counts.cells()].concat());
+        for device in DEVICES {
+            if let Some((_, counts)) = self.endpoints.get(&device.endpoint()) {
+                let names = vec![device.id.to_owned(), device.protocol.name().to_owned()];
+                table.row([names, counts.cells()].concat());
+            }
         }
-        table.row([vec!["all".to_owned()], self.total().cells()].concat());
+        let others = self.endpoints.iter().filter(|(endpoint, _)| {
+            let mut devices = DEVICES.iter();
+            !devices.any(|device| device.endpoint() == **endpoint)
+        });
+        for (endpoint, (_, counts)) in others {
+            table.row([vec![endpoint.clone(), String::new()], counts.cells()].concat());
+        }
+        table.row([vec!["all".to_owned(), String::new()], self.total().cells()].concat());
         table
     }
 }

@@ -8,7 +8,7 @@ use lwm2m_client::object::ObjectTable;
 use lwm2m_client::{Path, Value};
 use ucifi_sim::server::{ClientView, Event, ReceivedValue};
 
-use super::cabinet::METER;
+use super::cabinet::{DemoDevice, METER, Protocol};
 
 /// The lowest and the highest voltage that the simulated meter shows.
 const VOLTAGES: std::ops::RangeInclusive<f64> = 200.0..=260.0;
@@ -38,13 +38,13 @@ pub(super) struct Seen {
     pub(super) at: Instant,
 }
 
-/// A relay that was switched, and is seen switched at both ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A relay or a lamp that was switched by a Write, and is seen switched at the thing itself.
+#[derive(Clone, Debug)]
 pub(super) struct Switched {
-    /// The relay, counted from 1.
-    pub(super) relay: u16,
-    /// Whether it is on.
-    pub(super) on: bool,
+    /// The device.
+    pub(super) device: DemoDevice,
+    /// Its level then, in percent.
+    pub(super) level: u8,
     /// How long the server waited for the answer to its Write.
     pub(super) answered_within: Duration,
 }
@@ -60,7 +60,7 @@ pub(super) enum News {
         path: Path,
         seen: Seen,
     },
-    /// A relay was switched.
+    /// A relay or a lamp was switched.
     Switched(Switched),
     /// An endpoint stands otherwise with its server than before.
     State { endpoint: String, state: String },
@@ -164,7 +164,7 @@ impl View {
             .unwrap_or_default()
     }
 
-    /// Takes note that a relay was switched and seen switched.
+    /// Takes note that something was switched and seen switched.
     pub(super) fn note_switched(&mut self, switched: Switched) {
         self.switched.push(switched);
     }
@@ -192,7 +192,12 @@ impl View {
             .map(|((_, path), seen)| (*path, seen))
     }
 
-    /// Returns the relays that were switched, in order.
+    /// Returns a value of a client.
+    pub(super) fn value(&self, endpoint: &str, path: Path) -> Option<&Seen> {
+        self.values.get(&(endpoint.to_owned(), path))
+    }
+
+    /// Returns what was switched, in order.
     pub(super) fn switched(&self) -> &[Switched] {
         &self.switched
     }
@@ -200,7 +205,7 @@ impl View {
     /// Says whether every phase of the meter has a voltage that can be.
     pub(super) fn has_meter_values(&self) -> bool {
         VOLTAGE_PATHS.iter().all(|path| {
-            let seen = self.values.get(&(METER.to_owned(), *path));
+            let seen = self.values.get(&(METER.endpoint(), *path));
             seen.and_then(|seen| seen.value.as_f64())
                 .is_some_and(|volts| VOLTAGES.contains(&volts))
         })
@@ -211,8 +216,11 @@ impl View {
         if !self.has_meter_values() {
             return Err("the server got no voltages of the meter".to_owned());
         }
-        if !self.switched.iter().any(|switched| switched.on) {
-            return Err("no relay was seen switched, at the board and at the server".to_owned());
+        for protocol in [Protocol::Modbus, Protocol::LoRaWan, Protocol::Mqtt] {
+            let mut switched = self.switched.iter();
+            if !switched.any(|switched| switched.device.protocol == protocol) {
+                return Err(format!("nothing was seen switched over {}", protocol.name()));
+            }
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Run {
     /// Returns until when saves failed for all that the gateway knew: it tries again after a pause.
     fn knows_that_saves_work(&self, failed: &Range<Duration>) -> Duration {
         let told = |(at, event): &&(Duration, Event)| failed.contains(at) && is_about_saves(event);
-        let last = self.cabinet.events().iter().filter(told).next_back();
+        let last = self.cabinet.events().iter().rfind(told);
         if !matches!(last, Some((_, Event::StateFailed { .. }))) {
             return failed.end;
         }

@@ -67,6 +67,16 @@ impl TasmotaPlug {
         Publication::new(format!("tele/{}/SENSOR", self.topic), report.to_string())
     }
 
+    fn regular_state(&self) -> Publication {
+        let report = json!({
+            "Time": "2026-01-01T00:00:00",
+            "Uptime": "0T00:15:09",
+            "POWER": self.state(),
+            "Wifi": {"AP": 1, "RSSI": 100},
+        });
+        Publication::new(format!("tele/{}/STATE", self.topic), report.to_string())
+    }
+
     fn said(&self) -> Vec<Publication> {
         let result = json!({"POWER": self.state()}).to_string();
         vec![
@@ -118,6 +128,6 @@ impl Gadget for TasmotaPlug {
     fn handle_timeout(&mut self, elapsed: Duration) -> Vec<Publication> {
         self.count(elapsed);
         self.due = elapsed + self.period;
-        vec![self.sensor()]
+        vec![self.regular_state(), self.sensor()]
     }
 }

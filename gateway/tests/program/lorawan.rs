@@ -107,7 +107,7 @@ fn node(dev_eui: [u8; 8]) -> NodeConfig {
         app_key: APP_KEY,
         is_class_c: true,
         data_rate: 5,
-        rx2_spreading_factor: None,
+        rx2_spreading_factor: Some(9),
     }
 }
 

@@ -10,4 +10,5 @@ mod mosquitto;
 mod mqtt_relay;
 mod outage;
 mod street;
+mod three_links;
 mod wiretap;

@@ -68,15 +68,20 @@ impl StreetPlan {
             });
         let members = members.collect();
         let (questions, asked) = mpsc::channel(4);
-        let every = self.every;
+        let (every, handle) = (self.every, radio.handle.clone());
         let task = tokio::spawn(run(Members { members, every }, radio, asked));
-        Ok(Street { questions, task })
+        Ok(Street {
+            radio: handle,
+            questions,
+            task,
+        })
     }
 }
 
 /// A street at work; dropped, it falls silent.
 #[derive(Debug)]
 pub struct Street {
+    radio: radio_io::Handle,
     questions: mpsc::Sender<Question>,
     task: JoinHandle<()>,
 }
@@ -89,6 +94,13 @@ impl Street {
         let (reply, answer) = oneshot::channel();
         self.questions.send((dev_eui, reply)).await.ok()?;
         answer.await.ok()?
+    }
+
+    /// From now on no device hears what is sent to it.
+    pub async fn deafen(&self) {
+        let deafen = |field: &mut Field, _now| field.conditions.downlink_loss = 1.0;
+        // A street that has fallen silent hears nothing anyway.
+        self.radio.with(deafen).await.unwrap_or_default();
     }
 }
 

@@ -75,7 +75,8 @@ fn unreadable(error: OpenError) -> Failure {
     Failure::new(ExitStatus::Failed, error.to_string())
 }
 
-const fn class_name(class: PointClass) -> &'static str {
+/// Returns the word for a class.
+pub(super) const fn class_name(class: PointClass) -> &'static str {
     match class {
         PointClass::Alarm => "alarm",
         PointClass::Billing => "billing",

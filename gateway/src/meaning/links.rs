@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use ucifi_core::Profile;
-use ucifi_core::field::{DeviceClass, Link, Qos};
+use ucifi_core::field::{Link, Qos};
 
 use crate::config::{Activation, Broker, Configuration, Device, LoRaWan};
 
@@ -174,10 +174,7 @@ fn radio_device(device: &Device) -> Option<RadioDeviceMeaning> {
             Activation::Otaa { .. } => "OTAA",
             Activation::Abp { .. } => "ABP",
         },
-        class: match traits.class {
-            DeviceClass::A => "A",
-            DeviceClass::C => "C",
-        },
+        class: traits.class.name(),
         uplink_every_secs: traits.uplink_every_secs,
     })
 }

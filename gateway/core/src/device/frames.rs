@@ -107,9 +107,8 @@ impl Device {
         let Measured {
             value, time, quality, ..
         } = measured;
-        let held = self.tree.get(key).and_then(|held| held.time);
         // Whoever sends what it has gathered may send the newest first.
-        let is_older = measured.is_dated && held > time;
+        let is_older = measured.is_dated && self.tree.get(key).and_then(|held| held.time) > time;
         let is_news = !is_older && point.is_news(&value, at.instant);
         if is_news || is_older || measured.is_one_of_several {
             let value = value.clone();

@@ -62,6 +62,16 @@ pub enum DeviceClass {
     C,
 }
 
+impl DeviceClass {
+    /// Returns its letter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::C => "C",
+        }
+    }
+}
+
 /// What the network server has to know of a kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoRaWanTraits {

@@ -105,16 +105,24 @@ impl Receipts {
     /// those before them on the same connection: it is acknowledged in order.
     pub(super) fn pressing(&self, now: Instant) -> BTreeSet<u64> {
         let next = now + limits::SETTLE_PAUSE;
-        let pressing = self
-            .hurried
-            .iter()
-            .take_while(|(settle_by, _)| begin_by(*settle_by) < next);
-        let mut seqs = BTreeSet::new();
-        for (_, turn) in pressing {
-            let Some(last) = self.open.get(turn) else { continue };
-            let before = self.open.range(..=turn).map(|(_, open)| open);
-            let same = before.filter(|open| shares_connection(&open.link, &last.link));
-            seqs.extend(same.flat_map(|open| &open.resting));
+        let hurried = self.hurried.iter();
+        let pressing: BTreeSet<Turn> = hurried
+            .take_while(|(settle_by, _)| begin_by(*settle_by) < next)
+            .map(|(_, turn)| *turn)
+            .collect();
+        let Some(last) = pressing.last() else {
+            return BTreeSet::new();
+        };
+        // From the last one back: once one of a connection presses, so do all before it.
+        let (mut seqs, mut connections) = (BTreeSet::new(), Vec::<&Link>::new());
+        for (turn, open) in self.open.range(..=last).rev() {
+            let is_known = connections.iter().any(|link| shares_connection(link, &open.link));
+            if !is_known && pressing.contains(turn) {
+                connections.push(&open.link);
+            }
+            if is_known || pressing.contains(turn) {
+                seqs.extend(&open.resting);
+            }
         }
         seqs
     }

@@ -2,10 +2,9 @@
 
 use serde_json::json;
 use ucifi_core::Profile;
-use ucifi_core::field::{DeviceClass, LoRaWanTraits};
-use ucifi_core::profile::PointClass;
 use ucifi_profiles::CompiledProfile;
 
+use super::super::buffer::class_name;
 use super::super::output::answer;
 use super::super::table::{Align, Table};
 use super::summary;
@@ -21,7 +20,7 @@ pub(super) fn show(profile: &CompiledProfile, json: bool) -> Result<(), Failure>
             fields.insert("topics".to_owned(), topics.collect());
         }
         if let Some(traits) = profile.lorawan() {
-            let class = class_of(traits);
+            let class = traits.class.name();
             let every_secs = traits.uplink_every_secs;
             fields.insert(
                 "lorawan".to_owned(),
@@ -40,13 +39,6 @@ fn protocol(profile: &CompiledProfile) -> &'static str {
     }
 }
 
-fn class_of(traits: LoRaWanTraits) -> &'static str {
-    match traits.class {
-        DeviceClass::A => "A",
-        DeviceClass::C => "C",
-    }
-}
-
 fn text(profile: &CompiledProfile) -> String {
     let identity = profile.identity();
     let mut head = format!(
@@ -62,7 +54,7 @@ fn text(profile: &CompiledProfile) -> String {
         head.push_str(&format!("source: {source}\n"));
     }
     if let Some(traits) = profile.lorawan() {
-        let (class, secs) = (class_of(traits), traits.uplink_every_secs);
+        let (class, secs) = (traits.class.name(), traits.uplink_every_secs);
         head.push_str(&format!("class {class}, sends every {secs} s\n"));
     }
     for known in profile.topics() {
@@ -87,13 +79,4 @@ fn text(profile: &CompiledProfile) -> String {
         .map(|path| format!("takes commands for {path}\n"))
         .collect();
     format!("{head}\n{points}{commands}")
-}
-
-const fn class_name(class: PointClass) -> &'static str {
-    match class {
-        PointClass::Alarm => "alarm",
-        PointClass::Billing => "billing",
-        PointClass::Measurement => "measurement",
-        PointClass::Diagnostic => "diagnostic",
-    }
 }

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 use tracing::{info, trace, warn};
 use ucifi_core::Downlink;
 use ucifi_core::field::ReceiptId;
 
 use super::forwarders::{self, Forwarders, limits};
 use super::{Event, ForwarderId, NetworkServer, NetworkStatistics};
-use crate::modbus::io::now;
+use crate::clock::{now, until};
 
 /// Pause before a socket that could not be opened is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -310,11 +310,4 @@ fn is_of_a_peer(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::HostUnreachable
     )
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -13,7 +13,7 @@ use ucifi_core::field::{DevEui, DeviceClass, Link, Reachability, ReceiptId};
 pub(super) use join::JoinAnswer;
 pub(super) use uplink::{Place, Received};
 
-use super::air::{Heard, When, Window};
+use super::air::{ForwarderId, Heard, When, Window};
 use super::config::{Activation, NetworkConfig, NodeConfig};
 use super::event::Event;
 use super::keys::SessionKeys;
@@ -263,14 +263,14 @@ fn windows(
         When::Tmst(heard.tmst.wrapping_add(micros))
     };
     let first = window(
-        heard,
+        heard.forwarder,
         at(delay),
         heard.frequency_hz,
         heard.data_rate.rx1(0),
         network,
     );
     let second = window(
-        heard,
+        heard.forwarder,
         at(delay + region::RX2_AFTER_RX1),
         region::RX2_FREQUENCY_HZ,
         rx2,
@@ -283,8 +283,9 @@ fn windows(
         .collect()
 }
 
+/// Returns a window at a forwarder, with as much power as its sub-band and the network allow.
 fn window(
-    heard: &Heard,
+    forwarder: ForwarderId,
     at: When,
     frequency_hz: u32,
     data_rate: DataRate,
@@ -292,7 +293,7 @@ fn window(
 ) -> Option<Window> {
     let band = region::sub_band_of(frequency_hz)?;
     Some(Window {
-        forwarder: heard.forwarder,
+        forwarder,
         at,
         frequency_hz,
         data_rate,

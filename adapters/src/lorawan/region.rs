@@ -153,9 +153,14 @@ pub const SUB_BANDS: [SubBand; 6] = [
 
 /// Returns the sub-band of a frequency; none where nobody may send.
 pub fn sub_band_of(frequency_hz: u32) -> Option<&'static SubBand> {
+    SUB_BANDS.get(sub_band_place(frequency_hz)?)
+}
+
+/// Returns the place of that sub-band in [`SUB_BANDS`].
+pub(super) fn sub_band_place(frequency_hz: u32) -> Option<usize> {
     SUB_BANDS
         .iter()
-        .find(|band| (band.from_hz..band.to_hz).contains(&frequency_hz))
+        .position(|band| (band.from_hz..band.to_hz).contains(&frequency_hz))
 }
 
 const fn sub_band(from_hz: u32, to_hz: u32, duty_permille: u32, max_power_dbm: i8) -> SubBand {

@@ -3,19 +3,19 @@
 
 use std::future::Future;
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use lwm2m_client::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_serial::{ClearBuffer, DataBits, SerialPort, SerialPortBuilderExt, SerialStream, StopBits};
 use tracing::{info, trace, warn};
+use ucifi_core::Downlink;
 use ucifi_core::field::PointId;
-use ucifi_core::{Downlink, Now};
 
 use super::{Client, Event, Statistics, limits};
+use crate::clock::{now, until};
 
 /// First pause before a port that could not be opened is tried again; each doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -25,9 +25,6 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a frame may wait to be taken over by the port.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A wall clock before 2025-01-01T00:00:00Z was never set.
-const CLOCK_SET_MS: i64 = 1_735_689_600_000;
-
 /// Where the bus is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -263,13 +260,6 @@ fn handle(client: &mut Client, command: ToBus) {
     }
 }
 
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn open(port: &Port) -> Result<Box<dyn Stream>, PortError> {
     match port {
         Port::Tcp { address } => {
@@ -343,22 +333,5 @@ impl From<Parity> for tokio_serial::Parity {
             Parity::Even => Self::Even,
             Parity::Odd => Self::Odd,
         }
-    }
-}
-
-/// Reads both clocks: the one place of the adapters that does.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "engines are told the time, and here is where it comes from"
-)]
-pub(crate) fn now() -> Now {
-    let since_1970 = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let unix_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-    let wall = (unix_ms >= CLOCK_SET_MS).then(|| Timestamp::from_unix_ms(unix_ms));
-    Now {
-        instant: Instant::now(),
-        wall,
     }
 }

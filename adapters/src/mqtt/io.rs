@@ -13,10 +13,9 @@ mod v3;
 mod v5;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 use ucifi_core::Downlink;
 use ucifi_core::field::ReceiptId;
@@ -24,7 +23,7 @@ use ucifi_core::field::ReceiptId;
 use self::connection::{Connection, FromConnection};
 use super::address::Address;
 use super::{Action, Client, Event, Statistics, UnknownDevice};
-use crate::modbus::io::now;
+use crate::clock::{now, until};
 
 /// How the broker is spoken to.
 #[derive(Clone, PartialEq, Eq)]
@@ -220,13 +219,6 @@ impl Broker {
 async fn receive(connection: &mut Option<Connection>) -> FromConnection {
     match connection {
         Some(connection) => connection.receive().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -19,7 +19,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub use address::{Address, AddressError};
+pub use address::Address;
 pub use broker::{Action, BrokerConfig, ConfigError, DeviceConfig, Event, Message, Writes, place_of};
 pub use client::Client;
 pub use statistics::{BrokerStatistics, DeviceStatistics, Statistics, UnknownDevice};

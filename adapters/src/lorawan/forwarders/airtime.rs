@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::limits;
 use crate::lorawan::Purpose;
-use crate::lorawan::region::{SUB_BANDS, SubBand};
+use crate::lorawan::region::{SUB_BANDS, SubBand, sub_band_place};
 
 /// Names a sub-band: its place in [`SUB_BANDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +17,7 @@ pub(super) struct Band(usize);
 impl Band {
     /// Returns the sub-band of a frequency; none where nobody may send.
     pub(super) fn of(frequency_hz: u32) -> Option<Self> {
-        SUB_BANDS
-            .iter()
-            .position(|band| (band.from_hz..band.to_hz).contains(&frequency_hz))
-            .map(Self)
+        sub_band_place(frequency_hz).map(Self)
     }
 
     /// Returns the sub-band itself.

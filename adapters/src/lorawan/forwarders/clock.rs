@@ -47,7 +47,8 @@ fn signed(difference: u32) -> i64 {
     i64::from(difference.cast_signed())
 }
 
-fn micros(duration: Duration) -> i64 {
+/// Returns a duration in microseconds, as forwarders count.
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::airtime::Band;
+use super::clock::micros;
 use super::schedule::{Job, Outstanding, Slot};
 use super::{Event, Forwarders, limits};
 use crate::lorawan::gwmp::{self, Token, TxAck, Txpk, Version};
@@ -244,8 +245,4 @@ fn airtime(job: &Job, window: &Window) -> Duration {
 
 fn refused(error: TxError, text: &str) -> Chance {
     Chance::Missed(Sent::Refused(error, text.to_owned()))
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -12,10 +12,11 @@
 use std::time::{Duration, Instant};
 
 use lwm2m_client::Path;
-use ucifi_core::field::{Delivery, DeviceClass, DownlinkId, LoRaWanCommand};
+use ucifi_core::field::{Delivery, DownlinkId, LoRaWanCommand};
 
 use super::Node;
 use super::answer::too_long_for;
+use super::window;
 use crate::lorawan::air::{ForwarderId, Purpose, Sent, TransmissionId, When, Window};
 use crate::lorawan::config::NetworkConfig;
 use crate::lorawan::limits;
@@ -69,7 +70,7 @@ impl Node {
         if !self.queue.head().is_some_and(is_handed) {
             return;
         }
-        if *sent == Sent::OnAir && self.config.traits.class == DeviceClass::C {
+        if *sent == Sent::OnAir && self.is_always_listening() {
             let rested = now + Duration::from_millis(limits::COMMAND_SPACING_MS);
             self.busy_until = self.busy_until.max(Some(rested));
         }
@@ -217,14 +218,14 @@ impl Node {
     }
 
     fn command_window(&self, network: &NetworkConfig) -> Option<(Window, LoRaWanCommand)> {
-        let band = region::sub_band_of(region::RX2_FREQUENCY_HZ)?;
-        let window = Window {
-            forwarder: self.forwarder()?,
-            at: When::Soonest,
-            frequency_hz: region::RX2_FREQUENCY_HZ,
-            data_rate: self.sessions.active.as_ref()?.rx2_data_rate,
-            power_dbm: band.max_power_dbm.min(network.max_power_dbm),
-        };
+        let data_rate = self.sessions.active.as_ref()?.rx2_data_rate;
+        let window = window(
+            self.forwarder()?,
+            When::Soonest,
+            region::RX2_FREQUENCY_HZ,
+            data_rate,
+            network,
+        )?;
         Some((window, self.queue.head()?.command.clone()))
     }
 

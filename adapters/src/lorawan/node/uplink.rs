@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ucifi_core::field::{DeviceClass, Frame, Freshness, LoRaWanData, Radio, Receipt, ReceiptId};
+use ucifi_core::field::{Frame, Freshness, LoRaWanData, Radio, Receipt, ReceiptId};
 use ucifi_core::{Now, Quality, Uplink};
 
 use super::{Answer, Last, Node, deadline};
@@ -220,7 +220,7 @@ impl Node {
         mut commands: Vec<DownlinkCommand>,
     ) {
         let at = received.frame.received.instant;
-        if self.config.traits.class == DeviceClass::C {
+        if self.is_always_listening() {
             self.busy_until = Some(at + Duration::from_millis(limits::OWN_WINDOWS_MS));
         }
         commands.extend(self.rx2_request());

@@ -1,7 +1,7 @@
 //! Numbers in strings of bytes, both ways: what LoRaWAN payloads and raw MQTT payloads are made of.
 
 use crate::layout::{Absent, Meaning};
-use crate::register::Raw;
+use crate::register::{self, Raw};
 use ucifi_core::profile::Decoded;
 
 /// Which byte of a number comes first.
@@ -106,17 +106,14 @@ impl ByteNumber {
         let count = self.shape.bytes();
         let bits = match self.shape {
             Shape::F64 => value.is_finite().then(|| value.to_bits())?,
-            Shape::F32 => Some(value as f32)
-                .filter(|single| single.is_finite())?
-                .to_bits()
-                .into(),
+            Shape::F32 => register::single(value)?.to_bits().into(),
             Shape::Unsigned(bytes) => {
-                let whole = whole(value)?;
+                let whole = register::integer::<i128>(value)?;
                 let limit = 1_i128 << (8 * u32::from(bytes));
                 (0..limit).contains(&whole).then_some(whole as u64)?
             }
             Shape::Signed(bytes) => {
-                let whole = whole(value)?;
+                let whole = register::integer::<i128>(value)?;
                 let limit = 1_i128 << (8 * u32::from(bytes) - 1);
                 (-limit..limit).contains(&whole).then_some(whole as u64)?
             }
@@ -132,11 +129,6 @@ impl ByteNumber {
 
 fn shifted_in(value: u64, byte: u8) -> u64 {
     (value << 8) | u64::from(byte)
-}
-
-fn whole(value: f64) -> Option<i128> {
-    // Nothing beyond 2^64 fits, and the cast is exact far above.
-    (value.is_finite() && value.abs() < 2_f64.powi(65)).then(|| value.round() as i128)
 }
 
 /// How some bytes become a value of a resource.

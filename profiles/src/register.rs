@@ -154,14 +154,14 @@ pub(crate) fn encode(encoding: Encoding, order: Order, value: f64) -> Option<Vec
     Some(words)
 }
 
-fn integer<T: TryFrom<i128>>(value: f64) -> Option<T> {
+pub(crate) fn integer<T: TryFrom<i128>>(value: f64) -> Option<T> {
     // Beyond 2^100 the cast would saturate; nothing that large fits a register anyway.
     (value.is_finite() && value.abs() < 2_f64.powi(100))
         .then(|| value.round() as i128)
         .and_then(|v| T::try_from(v).ok())
 }
 
-fn single(value: f64) -> Option<f32> {
+pub(crate) fn single(value: f64) -> Option<f32> {
     let single = value as f32;
     single.is_finite().then_some(single)
 }

@@ -55,11 +55,7 @@ impl<'d> Draft<'d> {
     }
 
     fn derivation_sources(&self, item: &Item<'d>, scope: Scope) -> Option<Vec<Target<'d>>> {
-        let items = if item.is_array() {
-            item.items()?
-        } else {
-            vec![*item]
-        };
+        let items = item.one_or_more()?;
         items
             .iter()
             .map(|item| {

@@ -295,11 +295,7 @@ fn word_of(item: &Item<'_>) -> Option<String> {
 fn condition(table: &Table<'_>, scope: Scope) -> Option<LeafCondition> {
     let path = table.require("json").and_then(|item| json_path(&item, scope));
     let among = table.require("equals").and_then(|item| {
-        let items = if item.is_array() {
-            item.items()?
-        } else {
-            vec![item]
-        };
+        let items = item.one_or_more()?;
         items.iter().map(word_of).collect()
     });
     table.finish();

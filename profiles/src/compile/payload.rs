@@ -404,11 +404,7 @@ fn condition(table: &Table<'_>, context: Context) -> Option<Condition> {
         byte_number(&table, context)
     };
     let among = table.require("equals").and_then(|item| {
-        let items = if item.is_array() {
-            item.items()?
-        } else {
-            vec![item]
-        };
+        let items = item.one_or_more()?;
         items
             .iter()
             .map(|item| item.integer(i128::from(i64::MIN)..=i128::from(u64::MAX)))

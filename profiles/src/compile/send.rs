@@ -208,11 +208,7 @@ fn fits_setting(item: &Item<'_>, takes_value: bool, setting: &Setting, mark: &st
 
 /// Reads the bytes of a downlink: numbers, texts of hex digits, and tables where the value belongs.
 fn pieces(item: &Item<'_>, context: Context) -> Option<Vec<Piece>> {
-    let items = if item.is_array() {
-        item.items()?
-    } else {
-        vec![*item]
-    };
+    let items = item.one_or_more()?;
     let mut length = 0;
     let mut pieces = Vec::new();
     for item in &items {

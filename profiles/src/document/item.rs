@@ -146,6 +146,15 @@ impl<'d> Item<'d> {
         }
     }
 
+    /// Returns the elements of an array, or what stands there instead of one.
+    pub fn one_or_more(&self) -> Option<Vec<Self>> {
+        if self.is_array() {
+            self.items()
+        } else {
+            Some(vec![*self])
+        }
+    }
+
     /// Returns the elements of an array of texts.
     pub fn strings(&self) -> Option<Vec<&'d str>> {
         self.items()?.iter().map(Self::string).collect()

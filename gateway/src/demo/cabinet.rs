@@ -1,13 +1,14 @@
 //! The simulated cabinet: a line with a meter and a relay board, a broker with two gadgets, a street with three
 //! luminaires and a water meter, and the configuration of the gateway for it.
 
-use std::fmt::Write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path;
 use std::time::{Duration, Instant};
 
 use lwm2m_client::Path;
+use ucifi_core::Link;
+use ucifi_core::field::DevEui;
 use ucifi_sim::modbus_unit::Unit;
 use ucifi_sim::mqtt::gadgets::{TasmotaPlug, Zigbee2MqttLamp};
 use ucifi_sim::mqtt::{Broker, tcp};
@@ -20,6 +21,9 @@ use crate::exit::{ExitStatus, Failure};
 
 /// The unit address of the relay board.
 pub(super) const RELAYS_UNIT: u8 = 2;
+
+/// The name of the gateway.
+const NAME: &str = "demo-cabinet";
 
 /// How often gadgets and radio devices say how they are: often, so that there is something to see.
 const EVERY: Duration = Duration::from_secs(5);
@@ -113,9 +117,17 @@ impl DemoDevice {
     /// Returns its endpoint name.
     pub(super) fn endpoint(self) -> String {
         match self.protocol {
-            Protocol::Modbus | Protocol::Mqtt => format!("demo-cabinet-{}", self.id),
-            Protocol::LoRaWan => format!("urn:dev:eui64:{}", hex(&self.dev_eui())),
+            Protocol::Modbus | Protocol::Mqtt => format!("{NAME}-{}", self.id),
+            Protocol::LoRaWan => {
+                let dev_eui = DevEui(self.dev_eui());
+                Link::LoRaWan { dev_eui }.endpoint_name(NAME, self.id)
+            }
         }
+    }
+
+    /// Says whether it is a radio device that is a lamp.
+    const fn is_luminaire(self) -> bool {
+        self.number > 0 && self.number < WATER_METER.number
     }
 
     const fn dev_eui(self) -> [u8; 8] {
@@ -134,9 +146,9 @@ impl DemoDevice {
             dev_eui: self.dev_eui(),
             join_eui: JOIN_EUI,
             app_key: self.app_key(),
-            is_class_c: self.number != WATER_METER.number,
+            is_class_c: self.is_luminaire(),
             data_rate: 5,
-            rx2_spreading_factor: (self.number != WATER_METER.number).then_some(9),
+            rx2_spreading_factor: self.is_luminaire().then_some(9),
         }
     }
 }
@@ -172,10 +184,10 @@ impl Cabinet {
             .iter()
             .filter(|device| device.protocol == Protocol::LoRaWan)
             .fold(StreetPlan::new(seed, EVERY), |plan, device| {
-                if device.number == WATER_METER.number {
-                    plan.with(device.node(), WaterMeter::new(13_600, 9))
-                } else {
+                if device.is_luminaire() {
                     plan.with(device.node(), Luminaire::new(100))
+                } else {
+                    plan.with(device.node(), WaterMeter::new(13_600, 9))
                 }
             });
         let id = [0xAA, 0x55, 0x5A, 0, 0, 0, 1, 1];
@@ -218,7 +230,7 @@ impl Cabinet {
         let folder = folder.display();
         let mut text = format!(
             r#"[gateway]
-name = "demo-cabinet"
+name = "{NAME}"
 control_socket = "{folder}/control.sock"
 state_dir = "{folder}/state"
 
@@ -291,10 +303,10 @@ label = "Bus shelter"
 }
 
 fn radio_device(device: DemoDevice) -> String {
-    let (profile, label) = if device.number == WATER_METER.number {
-        ("axioma.w1", "Fountain")
-    } else {
+    let (profile, label) = if device.is_luminaire() {
         ("nas.ul20xx", "Market street")
+    } else {
+        ("axioma.w1", "Fountain")
     };
     format!(
         r#"
@@ -303,13 +315,13 @@ id = "{id}"
 profile = "{profile}"
 dev_eui = "{dev_eui}"
 join_eui = "{join_eui}"
-app_key = "{app_key}"
+app_key = "{app_key:032x}"
 label = "{label}"
 "#,
         id = device.id,
-        dev_eui = hex(&device.dev_eui()),
-        join_eui = hex(&JOIN_EUI),
-        app_key = hex(&device.app_key()),
+        dev_eui = DevEui(device.dev_eui()),
+        join_eui = DevEui(JOIN_EUI),
+        app_key = u128::from_be_bytes(device.app_key()),
     )
 }
 
@@ -321,11 +333,4 @@ pub(super) async fn level_of(street: &Street, device: DemoDevice) -> Option<u8> 
 /// Returns an address on loopback where nobody listens yet.
 fn free_port() -> io::Result<SocketAddr> {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes whatever is written");
-        text
-    })
 }

@@ -41,6 +41,9 @@ pub(super) async fn play(options: &DemoOptions, cabinet: &Cabinet, folder: &Path
     let mut stage = Stage::set(options, cabinet, folder, (start, run)).await?;
     stage.screen.begin()?;
     let mut interrupted = stage.play_until(start + run, &mut interrupt).await?;
+    if !interrupted {
+        interrupted = stage.finish_script(&mut interrupt).await?;
+    }
     let mut outcome = stage.close(options.keep).await?;
     if options.keep && !interrupted {
         let never = start + Duration::from_secs(10 * 365 * 86_400);
@@ -83,7 +86,24 @@ impl Stage {
 
     /// Plays until a moment; says whether it was interrupted before.
     async fn play_until(&mut self, end: Instant, interrupt: &mut Interrupt) -> Result<bool, Failure> {
-        while Instant::now() < end {
+        self.play_while(|_| true, end, interrupt).await
+    }
+
+    /// Goes on until something was switched on each link: in a short run with an outage there may be no time for it.
+    async fn finish_script(&mut self, interrupt: &mut Interrupt) -> Result<bool, Failure> {
+        let end = Instant::now() + SETTLES;
+        self.play_while(|view| view.outcome().is_err(), end, interrupt)
+            .await
+    }
+
+    /// Plays as long as something holds, at most until a moment; says whether it was interrupted before.
+    async fn play_while(
+        &mut self,
+        holds: impl Fn(&View) -> bool,
+        end: Instant,
+        interrupt: &mut Interrupt,
+    ) -> Result<bool, Failure> {
+        while holds(&self.view) && Instant::now() < end {
             let wake = (Instant::now() + REDRAW).min(end);
             tokio::select! {
                 event = self.server.events.recv() => {
@@ -124,7 +144,6 @@ impl Stage {
 
     /// Waits until nothing is on its way, and shows what became of everything.
     async fn close(&mut self, goes_on: bool) -> Result<Result<(), String>, Failure> {
-        self.finish_script().await?;
         let tally = self.settled().await?;
         let outcome = self.view.outcome().and_then(|()| nothing_is_missing(&tally));
         self.screen.draw(&self.view)?;
@@ -133,22 +152,6 @@ impl Stage {
             self.screen.go_on()?;
         }
         Ok(outcome)
-    }
-
-    /// Goes on until something was switched on each link: in a short run with an outage there may be no time for it.
-    async fn finish_script(&mut self) -> Result<(), Failure> {
-        let end = Instant::now() + SETTLES;
-        while self.view.outcome().is_err() && Instant::now() < end {
-            let wake = Instant::now() + REDRAW;
-            tokio::select! {
-                event = self.server.events.recv() => {
-                    let Some(event) = event else { break };
-                    self.hear(event)?;
-                }
-                () = tokio::time::sleep_until(wake.into()) => self.step().await?,
-            }
-        }
-        Ok(())
     }
 
     /// Returns the counts of a moment in which no reading is on its way, or, if there is none in a while, the last ones.

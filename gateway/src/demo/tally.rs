@@ -144,18 +144,19 @@ impl Tally {
             ("lost", Align::Right),
             ("duplicated", Align::Right),
         ]);
-        for device in DEVICES {
-            if let Some((_, counts)) = self.endpoints.get(&device.endpoint()) {
-                let names = vec![device.id.to_owned(), device.protocol.name().to_owned()];
-                table.row([names, counts.cells()].concat());
-            }
-        }
-        let others = self.endpoints.iter().filter(|(endpoint, _)| {
-            let mut devices = DEVICES.iter();
-            !devices.any(|device| device.endpoint() == **endpoint)
+        let place = |endpoint: &str| DEVICES.iter().position(|device| device.endpoint() == endpoint);
+        let placed = self.endpoints.iter().map(|(endpoint, (_, counts))| {
+            // What is no device, the cabinet itself, comes last.
+            (place(endpoint).unwrap_or(DEVICES.len()), endpoint, counts)
         });
-        for (endpoint, (_, counts)) in others {
-            table.row([vec![endpoint.clone(), String::new()], counts.cells()].concat());
+        let mut rows: Vec<_> = placed.collect();
+        rows.sort_by_key(|(place, ..)| *place);
+        for (place, endpoint, counts) in rows {
+            let (name, link) = DEVICES.get(place).map_or((endpoint.as_str(), ""), |device| {
+                (device.id, device.protocol.name())
+            });
+            let names = vec![name.to_owned(), link.to_owned()];
+            table.row([names, counts.cells()].concat());
         }
         table.row([vec!["all".to_owned(), String::new()], self.total().cells()].concat());
         table

@@ -1,4 +1,4 @@
-//! The exit statuses of the program, in the one place that `--help` and the README quote.
+//! The exit statuses of the program, in the one place that `--help` quotes.
 
 use std::process::ExitCode;
 

@@ -236,11 +236,13 @@ fn health_json(health: &Health) -> Json {
     })
 }
 
+/// Waits for counters that are under way; none where nobody could be asked.
+async fn counted<T>(under_way: Option<oneshot::Receiver<T>>) -> Option<T> {
+    under_way?.await.ok()
+}
+
 async fn bus_json(bus: BusStatus) -> Json {
-    let statistics = match bus.statistics {
-        Some(under_way) => under_way.await.ok(),
-        None => None,
-    };
+    let statistics = counted(bus.statistics).await;
     let mut told = json!({ "name": &*bus.name, "port": bus.port, "state": bus.state.describe() });
     if let (Some(statistics), Some(object)) = (statistics, told.as_object_mut()) {
         object.extend(statistics_json(&statistics));
@@ -249,10 +251,7 @@ async fn bus_json(bus: BusStatus) -> Json {
 }
 
 async fn radio_json(radio: RadioStatus) -> Json {
-    let statistics = match radio.statistics {
-        Some(under_way) => under_way.await.ok(),
-        None => None,
-    };
+    let statistics = counted(radio.statistics).await;
     let state = match radio.state {
         SocketState::Opening => "opening".to_owned(),
         SocketState::Open(address) => format!("listening on {address}"),
@@ -303,10 +302,7 @@ fn forwarder_json((id, forwarder): (&ForwarderId, &ForwarderStatistics)) -> Json
 }
 
 async fn broker_json(broker: BrokerStatus) -> Json {
-    let statistics = match broker.statistics {
-        Some(under_way) => under_way.await.ok(),
-        None => None,
-    };
+    let statistics = counted(broker.statistics).await;
     let told = statistics.map(|statistics| statistics.broker).unwrap_or_default();
     json!({
         "name": &*broker.name,

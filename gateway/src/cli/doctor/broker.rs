@@ -1,10 +1,9 @@
 //! An MQTT broker: whether it takes the gateway's name and password.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use super::Finding;
+use super::{Finding, dial};
 use crate::config::{Broker, MqttVersion};
 
 /// How long the broker may take to be reached, and then to answer.
@@ -53,7 +52,7 @@ pub(super) fn examine(broker: &Broker, gateway: &str) -> Finding {
 
 /// Logs in under a name beside the gateway's, which goes on undisturbed, and leaves again.
 fn log_in(broker: &Broker, gateway: &str) -> Result<(), Problem> {
-    let mut stream = connect(broker)?;
+    let mut stream = dial((broker.uri.host.as_str(), broker.uri.port), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&connect_packet(broker, gateway))?;
     let mut head = [0; 4];
@@ -69,17 +68,6 @@ fn log_in(broker: &Broker, gateway: &str) -> Result<(), Problem> {
     // DISCONNECT; a broker that has gone meanwhile has answered all the same.
     stream.write_all(&[0xe0, 0x00]).ok();
     Ok(())
-}
-
-fn connect(broker: &Broker) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for address in (broker.uri.host.as_str(), broker.uri.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// CONNECT (MQTT 3.1.1 and 5, section 3.1), with a session that ends with the connection.

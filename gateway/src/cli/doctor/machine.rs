@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use serde_json::Value as Json;
 
-use super::Finding;
+use super::{Finding, dial};
 use crate::cli::serial_ports;
 use crate::config::{Bus, BusPort, Configuration, LoRaWan};
 use crate::runtime::is_clock_set;
@@ -74,18 +74,8 @@ fn next_for_port(error: &io::Error) -> String {
 }
 
 fn tcp(what: String, address: &str) -> Finding {
-    let reached = address.to_socket_addrs().and_then(|addresses| {
-        let mut last = io::Error::other("the name has no address");
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, TCP_PATIENCE) {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    });
-    match reached {
-        Ok(()) => Finding::ok(what, format!("tcp://{address} takes connections")),
+    match dial(address, TCP_PATIENCE) {
+        Ok(_) => Finding::ok(what, format!("tcp://{address} takes connections")),
         Err(error) => Finding::fail(
             what,
             format!("tcp://{address}: {error}"),

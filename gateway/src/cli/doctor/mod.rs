@@ -6,7 +6,10 @@ mod broker;
 mod machine;
 mod server;
 
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -189,6 +192,18 @@ fn text(findings: &[Finding]) -> String {
         (warnings, failures) => format!("\n{failures} to mend, {warnings} to look at\n"),
     });
     text
+}
+
+/// Connects to the first address of a name that takes the connection.
+fn dial(target: impl ToSocketAddrs, patience: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in target.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

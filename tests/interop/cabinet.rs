@@ -20,7 +20,6 @@ pub(crate) struct Cabinet {
     /// The serial line, where the units hang on one.
     _line: Option<Process>,
     folder: tempfile::TempDir,
-    next_request: u64,
 }
 
 impl Cabinet {
@@ -66,7 +65,6 @@ impl Cabinet {
             gateway,
             _line: line,
             folder,
-            next_request: 0,
         })
     }
 
@@ -100,16 +98,8 @@ impl Cabinet {
     }
 
     /// Sends one request through the server and returns the answer.
-    pub(crate) fn ask(&mut self, endpoint: &str, mut request: Value) -> anyhow::Result<Value> {
-        self.next_request += 1;
-        let id = self.next_request;
-        request["id"] = json!(id);
-        request["endpoint"] = json!(endpoint);
-        self.leshan.say(&request)?;
-        self.leshan
-            .wait_for(&format!("answer to {request}"), START_WITHIN, |line| {
-                line["id"] == id
-            })
+    pub(crate) fn ask(&mut self, endpoint: &str, request: Value) -> anyhow::Result<Value> {
+        self.leshan.ask(endpoint, request, START_WITHIN)
     }
 
     /// Sets input registers of a meter from big-endian floats, starting at `address`.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) struct JsonProcess {
     name: String,
@@ -16,6 +16,8 @@ pub(crate) struct JsonProcess {
     lines: Receiver<Value>,
     /// Lines that came while another was waited for.
     passed_over: VecDeque<Value>,
+    /// How many requests were asked.
+    asked: u64,
 }
 
 impl JsonProcess {
@@ -43,12 +45,28 @@ impl JsonProcess {
             input,
             lines,
             passed_over: VecDeque::new(),
+            asked: 0,
         })
     }
 
     pub(crate) fn say(&mut self, request: &Value) -> anyhow::Result<()> {
         writeln!(self.input, "{request}")?;
         Ok(self.input.flush()?)
+    }
+
+    /// Sends a request for an endpoint with a number of its own, and returns the answer, which has that number.
+    pub(crate) fn ask(
+        &mut self,
+        endpoint: &str,
+        mut request: Value,
+        within: Duration,
+    ) -> anyhow::Result<Value> {
+        self.asked += 1;
+        let id = self.asked;
+        request["id"] = json!(id);
+        request["endpoint"] = json!(endpoint);
+        self.say(&request)?;
+        self.wait_for(&format!("answer to {request}"), within, |line| line["id"] == id)
     }
 
     /// Returns the next line that fits, also one that was passed over before; others are kept.

@@ -37,7 +37,6 @@ pub(crate) struct Street {
     arrived: BTreeMap<(String, String, u64), Vec<i64>>,
     /// What the server said beside values.
     events: Vec<Value>,
-    next_request: u64,
 }
 
 impl Street {
@@ -66,7 +65,6 @@ impl Street {
             port,
             arrived: BTreeMap::new(),
             events: Vec::new(),
-            next_request: 0,
         })
     }
 
@@ -157,17 +155,10 @@ impl Street {
     }
 
     /// Sends one request through the server and returns the answer.
-    pub(crate) fn ask(&mut self, endpoint: &str, mut request: Value) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&mut self, endpoint: &str, request: Value) -> anyhow::Result<Value> {
         self.listen(Duration::ZERO);
-        self.next_request += 1;
-        let id = self.next_request;
-        request["id"] = json!(id);
-        request["endpoint"] = json!(endpoint);
         let leshan = self.leshan.as_mut().context("the server is stopped")?;
-        leshan.say(&request)?;
-        leshan.wait_for(&format!("answer to {request}"), START_WITHIN, |line| {
-            line["id"] == id
-        })
+        leshan.ask(endpoint, request, START_WITHIN)
     }
 
     /// Takes what the server says, for so long.

@@ -34,7 +34,6 @@ struct Cabinet {
     _gateway: Process,
     runtime: Runtime,
     _folder: tempfile::TempDir,
-    next_request: u64,
 }
 
 impl Cabinet {
@@ -71,19 +70,12 @@ impl Cabinet {
             _gateway: gateway,
             runtime,
             _folder: folder,
-            next_request: 0,
         })
     }
 
     /// Sends one request through the server and returns the answer.
-    fn ask(&mut self, endpoint: &str, mut request: Value) -> anyhow::Result<Value> {
-        self.next_request += 1;
-        let id = self.next_request;
-        request["id"] = json!(id);
-        request["endpoint"] = json!(endpoint);
-        self.leshan.say(&request)?;
-        let what = format!("answer to {request}");
-        self.leshan.wait_for(&what, START_WITHIN, |line| line["id"] == id)
+    fn ask(&mut self, endpoint: &str, request: Value) -> anyhow::Result<Value> {
+        self.leshan.ask(endpoint, request, START_WITHIN)
     }
 
     fn write(&mut self, endpoint: &str, path: &str, value: u64) -> anyhow::Result<Value> {

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use lwm2m_client::{Path, Value};
 use serde_json::Value as Json;
 
 use crate::broker::{Broker, Seen};
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 use crate::{path_of, program};
 
 const SENSOR: &str = "tele/plug-1/SENSOR";
@@ -122,7 +123,10 @@ fn a_trace_shows_a_frame_its_readings_and_their_way_to_the_server() {
     let mut lines = BufReader::new(tracing.stdout.take().unwrap()).lines();
     // Who watches is known before a status that is asked after it.
     let watching = |site: &Site| site.ask_json(&["status"])["watchers"] == 1;
-    while !watching(&site) {}
+    let end = Instant::now() + PATIENCE;
+    while !watching(&site) {
+        assert!(Instant::now() < end, "nobody watches");
+    }
     broker.send(SENSOR, &sensor(12.5), 7, false);
     let mut wanted = vec![
         ("frame", "tele/plug-1/SENSOR {\"Time\""),
@@ -160,7 +164,7 @@ fn a_password_is_shown_nowhere() {
     fs::write(folder.path().join("pw"), "hunter2\n").unwrap();
     fs::write(
         &file,
-        "[gateway]\nname = \"c\"\n[[broker]]\nname = \"b\"\nuri = \"mqtt://127.0.0.1\"\nusername = \"me\"\n\
+        "[gateway]\nname = \"c\"\n[[broker]]\nname = \"b\"\nuri = \"mqtt://127.0.0.1\"\nusername = \"lamplighter\"\n\
          password_file = \"pw\"\n",
     )
     .unwrap();
@@ -171,6 +175,9 @@ fn a_password_is_shown_nowhere() {
             .unwrap();
         assert_eq!(output.status.code(), Some(0));
         let said = format!("{}{}", crate::stdout(&output), crate::stderr(&output));
-        assert!(said.contains("me") && !said.contains("hunter2"), "{said}");
+        assert!(
+            said.contains("lamplighter") && !said.contains("hunter2"),
+            "{said}"
+        );
     }
 }

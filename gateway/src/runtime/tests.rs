@@ -235,3 +235,39 @@ async fn a_gateway_whose_disk_hangs_works_and_tells_no_progress() {
         ended = engine.run(&mut wanted, &mut hanging) => panic!("{ended:?}"),
     }
 }
+
+/// A lamp of a network that takes no commands.
+const LAMP: &str = "[lorawan]\nregion = \"EU868\"\nlisten = \"127.0.0.1:1700\"\nwrites = \"deny\"\n[[device]]\nid = \"l\"\n\
+    profile = \"nas.ul20xx\"\ndev_eui = \"70B3D57ED0000001\"\njoin_eui = \"70B3D57ED0000000\"\n\
+    app_key = \"2B7E151628AED2A6ABF7158809CF4F3C\"\n";
+
+#[tokio::test]
+async fn who_watches_a_lamp_sees_that_a_command_was_denied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, kept) = Store::open(folder.path(), Options::default()).unwrap();
+    let mut engine = Engine::start(loaded_with(&folder, LAMP), kept, store.health(), 1).unwrap();
+    let ((_orders, calls, _checks), mut wanted) = callers();
+    let (lines, mut seen) = mpsc::channel(16);
+    let watched = async {
+        let (mut call, _) = Call::new(Request::Trace { device: "l".into() });
+        call.lines = Some(lines);
+        calls.send(call).await.unwrap();
+        let (call, _) = Call::new(Request::Write {
+            device: "l".into(),
+            target: "/3416/0/1".into(),
+            value: "50".into(),
+        });
+        calls.send(call).await.unwrap();
+        loop {
+            let line = seen.recv().await.unwrap();
+            if line["step"] == "delivery" {
+                return line;
+            }
+        }
+    };
+    let line = tokio::select! {
+        line = tokio::time::timeout(SETTLE, watched) => line.expect("it is told"),
+        ended = engine.run(&mut wanted, &mut store) => panic!("{ended:?}"),
+    };
+    assert_eq!(line["text"], "not sent: writes = \"deny\"");
+}

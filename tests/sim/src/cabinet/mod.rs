@@ -1,11 +1,15 @@
-//! A whole cabinet in simulated time: meters and relays on a line, the gateway's engines, a network, a server.
+//! A whole cabinet in simulated time: meters and relays on a line, a broker, a radio, the gateway's engines, a network,
+//! servers.
 //!
 //! It carries out what the gateway wants done as the real program does, but in one loop without threads or sockets, so
 //! that a run with one seed is the same every time: its [`Trace`] says so.
 
 mod message_ids;
+mod mqtt;
+mod nodes;
 mod plan;
 mod power;
+mod radio;
 mod scripted;
 mod store;
 #[cfg(test)]
@@ -14,13 +18,14 @@ mod trace;
 mod work;
 
 pub use message_ids::Reuse;
+pub use nodes::NodeCounters;
 pub use plan::{Plan, SERVER, START};
 pub use power::{Down, Moment};
 pub use scripted::{CLASSES, path_of};
 pub use store::StorePlan;
 pub use trace::Trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +47,10 @@ use crate::server::{
 use crate::state::SimulatedState;
 
 use message_ids::MessageIds;
+use mqtt::Messages;
+use radio::{Network as RadioNetwork, Radio};
 use scripted::Script;
-use store::Store;
+use store::{Keeper, Store};
 
 /// The parts of a cabinet and what happened to them.
 pub struct Cabinet {
@@ -55,6 +62,10 @@ pub struct Cabinet {
     store: Option<Store>,
     script: Script,
     line: Line,
+    /// None where no device is behind a broker.
+    messages: Option<Messages>,
+    /// None where no device has a radio.
+    radio: Option<Radio>,
     network: Network,
     /// At least one.
     servers: Vec<Server>,
@@ -72,6 +83,11 @@ pub struct Cabinet {
 struct Process {
     gateway: Gateway,
     bus: modbus::Client,
+    messages: Option<ucifi_adapters::mqtt::Client>,
+    network: Option<RadioNetwork>,
+    /// Who has said that all that it has saved is not old any more.
+    current: BTreeSet<Keeper>,
+    is_stopping: bool,
     /// Where the server of each endpoint is.
     routes: Vec<SocketAddr>,
 }

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use lwm2m_client::Timestamp;
 use lwm2m_client::object::{EnablerVersion, Model, ObjectTable};
 use ucifi_adapters::modbus::{self, BusConfig, Framing, UnitConfig, Writes};
+use ucifi_core::state::Saved;
 use ucifi_core::{
     AccountConfig, BufferConfig, CabinetConfig, Config, DeviceConfig, EndpointId, Link, Profile, Topology,
 };
 use ucifi_profiles::{Catalogue, CompiledProfile};
 
 use super::message_ids::MessageIds;
-use super::scripted::{self, Script, ScriptedProfile};
+use super::mqtt::{self, Messages};
+use super::radio::{Network as RadioNetwork, Radio};
+use super::scripted::{Script, ScriptedDevice, ScriptedProfile, Way};
 use super::store::{Store, StorePlan};
-use super::{Cabinet, Server, Trace};
+use super::{Cabinet, Server, Trace, endpoint_of};
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::modbus_unit::Unit;
@@ -40,6 +43,10 @@ pub const START: Timestamp = Timestamp::from_unix_ms(1_782_864_000_000);
 pub(super) const NAME: &str = "cab-17";
 
 pub(super) const BUS: &str = "rs485-1";
+
+/// Where the packet forwarders are.
+pub(super) const FORWARDERS_AT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 18));
+
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17));
 const FIRST_PORT: u16 = 40_000;
 
@@ -76,7 +83,7 @@ pub struct Plan {
     /// How the gateway keeps what outlives a restart; none where nothing does.
     pub store: Option<StorePlan>,
     devices: Vec<(String, String, Unit)>,
-    scripted: Vec<(String, Duration)>,
+    scripted: Vec<ScriptedDevice>,
 }
 
 impl Plan {
@@ -120,8 +127,25 @@ impl Plan {
 
     /// Adds a device that gives readings that can be told apart, about so often.
     #[must_use]
-    pub fn with_scripted(mut self, id: &str, every: Duration) -> Self {
-        self.scripted.push((id.to_owned(), every));
+    pub fn with_scripted(self, id: &str, every: Duration) -> Self {
+        self.with_script(id, every, Way::Bus)
+    }
+
+    /// Adds one that publishes such readings at a broker with QoS 1.
+    #[must_use]
+    pub fn with_scripted_messages(self, id: &str, every: Duration) -> Self {
+        self.with_script(id, every, Way::Broker)
+    }
+
+    /// Adds one that sends them through the air, and may want each of its frames acknowledged.
+    #[must_use]
+    pub fn with_scripted_node(self, id: &str, every: Duration, is_confirmed: bool) -> Self {
+        self.with_script(id, every, Way::Radio { is_confirmed })
+    }
+
+    fn with_script(mut self, id: &str, every: Duration, way: Way) -> Self {
+        let id = id.into();
+        self.scripted.push(ScriptedDevice { id, every, way });
         self
     }
 
@@ -166,6 +190,8 @@ impl Plan {
                 .map(|store| Store::new(store, self.seed.wrapping_add(4))),
             script: Script::new(&self.scripted, self.seed.wrapping_add(5), start),
             line: units.fold(line, Line::with_unit),
+            messages: Messages::of(&self.scripted, start),
+            radio: Radio::of(&self.scripted, self.seed.wrapping_add(6), start),
             network: Network::new(self.conditions.clone(), self.seed.wrapping_add(3), start),
             ledger: Ledger::new(servers.iter().map(|server| server.name.clone()).collect()),
             servers,
@@ -196,6 +222,17 @@ impl Plan {
         client.expect("the plan is one that can be")
     }
 
+    /// Returns the client of the broker at a start, where there is a broker.
+    pub(super) fn message_client(&self, start: u32, now: Instant) -> Option<ucifi_adapters::mqtt::Client> {
+        mqtt::client(&self.scripted, self.seed_of(start), now)
+    }
+
+    /// Returns the radio network at a start, where there is one.
+    pub(super) fn radio_network(&self, saved: &Saved, start: u32, now: Instant) -> Option<RadioNetwork> {
+        let kept = (&saved.values, saved.may_be_old);
+        RadioNetwork::of(&self.scripted, kept, self.seed_of(start), now)
+    }
+
     /// Returns the longest time that a reading is in memory only before it is to be written.
     pub(super) const fn longest_in_memory(&self) -> Duration {
         Duration::from_millis(self.buffer.hold_ms + self.buffer.commit_ms)
@@ -220,19 +257,16 @@ impl Plan {
             intervals: BTreeMap::new(),
         });
         let profile: Arc<dyn Profile> = Arc::new(ScriptedProfile::new());
-        let scripted = self
-            .scripted
-            .iter()
-            .enumerate()
-            .map(|(place, (id, _))| DeviceConfig {
-                id: id.as_str().into(),
-                label: "".into(),
-                serial: "".into(),
-                profile: Arc::clone(&profile),
-                link: scripted::link(place),
-                endpoint: None,
-                intervals: BTreeMap::new(),
-            });
+        let scripted = self.scripted.iter().enumerate();
+        let scripted = scripted.map(|(place, device)| DeviceConfig {
+            id: Arc::clone(&device.id),
+            label: "".into(),
+            serial: "".into(),
+            profile: Arc::clone(&profile),
+            link: device.link(place),
+            endpoint: Some(endpoint_of(&device.id)),
+            intervals: BTreeMap::new(),
+        });
         Config {
             name: NAME.into(),
             cabinet: CabinetConfig::default(),

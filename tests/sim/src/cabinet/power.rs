@@ -1,12 +1,13 @@
 //! The switch: the gateway goes down at any moment, and comes up again with what it kept.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ucifi_core::Gateway;
 use ucifi_core::buffer::Contents;
 use ucifi_core::state::{Kept, Saved};
 
-use super::{Cabinet, Process, plan};
+use super::{Cabinet, Process, plan, radio};
 use crate::disk::{Faults, PowerCut};
 
 /// From the reading to the commit the gateway may wait this much longer than it says: its timers go by milliseconds.
@@ -46,6 +47,7 @@ impl Cabinet {
         if self.process.take().is_none() {
             return;
         }
+        self.lose_messages();
         self.planned = None;
         let at = self.clock.elapsed();
         if let Some(store) = &mut self.store {
@@ -101,16 +103,27 @@ impl Cabinet {
     pub fn stop(&mut self, within: Duration) -> bool {
         let now = self.clock.now();
         if let Some(process) = &mut self.process {
+            process.is_stopping = true;
             process.gateway.begin_stop(now);
         }
         self.settle();
-        let has_ended = |cabinet: &Self| {
-            let process = cabinet.process.as_ref();
-            process.is_none_or(|process| process.gateway.is_stopped())
-        };
-        let ended = self.run_until(within, has_ended) && self.is_on();
+        let mut ended = self.run_until(within, |cabinet| {
+            cabinet.has(|process| process.gateway.is_stopped())
+        });
+        let now = self.clock.now();
+        if let Some(network) = self.process.as_mut().and_then(|process| process.network.as_mut()) {
+            network.server.handle_stop(now.instant);
+            self.settle();
+            ended &= self.run_until(within, |cabinet| cabinet.has(Process::has_stopped));
+        }
+        ended &= self.is_on();
         self.go_down(Down::Kill);
         ended
+    }
+
+    /// Says whether something holds of the gateway, or it is off.
+    fn has(&self, holds: impl Fn(&Process) -> bool) -> bool {
+        self.process.as_ref().is_none_or(holds)
     }
 
     /// Counts an output that was carried out; says whether the gateway went down after it.
@@ -138,9 +151,19 @@ impl Cabinet {
         self.starts += 1;
         let now = self.clock.now();
         let (config, table, seed) = self.plan.gateway(self.starts);
-        let gateway = match kept {
-            None => Gateway::new(config, table, seed, now),
-            Some((saved, contents)) => Gateway::restore(config, table, Kept { saved, contents }, seed, now),
+        let (network, gateway) = match kept {
+            None => {
+                let network = self
+                    .plan
+                    .radio_network(&Saved::default(), self.starts, now.instant);
+                (network, Gateway::new(config, table, seed, now))
+            }
+            Some((mut saved, contents)) => {
+                let of_radio = of_radio(&mut saved);
+                let network = self.plan.radio_network(&of_radio, self.starts, now.instant);
+                let kept = Kept { saved, contents };
+                (network, Gateway::restore(config, table, kept, seed, now))
+            }
         };
         let gateway = gateway.map_err(|error| error.to_string())?;
         let mut bus = self.plan.bus_client(self.starts, now.instant);
@@ -151,10 +174,35 @@ impl Cabinet {
             .map(|endpoint| plan::address_in(&endpoint.server_uri));
         self.process = Some(Process {
             routes: routes.collect(),
+            messages: self.plan.message_client(self.starts, now.instant),
+            network,
+            current: BTreeSet::new(),
+            is_stopping: false,
             gateway,
             bus,
         });
         self.settle();
         Ok(())
+    }
+}
+
+impl Process {
+    /// Says whether everything is saved after a stop.
+    fn has_stopped(&self) -> bool {
+        let network = self.network.as_ref();
+        self.gateway.is_stopped() && network.is_none_or(|network| network.server.is_stopped())
+    }
+}
+
+/// Takes what the radio network has saved out of what was saved.
+fn of_radio(saved: &mut Saved) -> Saved {
+    let all = std::mem::take(&mut saved.values);
+    let (own, others) = all
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(radio::PREFIX));
+    saved.values = others;
+    Saved {
+        values: own,
+        may_be_old: saved.may_be_old,
     }
 }

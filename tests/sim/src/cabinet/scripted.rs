@@ -1,23 +1,66 @@
 //! Devices whose readings can be told apart: every value is a number that was never given before.
 //!
-//! They stand on a bus of their own, which answers by itself and at once; so a run of a week costs no serial line.
+//! Some stand on a bus of their own, which answers by itself and at once; so a run of a week costs no serial line.
+//! Others say their numbers by messages to a broker, or through the air.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use lwm2m_client::{Path, Value};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use ucifi_core::field::{BlockContent, PointId, ReadLimits, RegisterBlock, RegisterPoint, Table};
+use ucifi_core::field::{
+    BlockContent, DevEui, DeviceClass, LoRaWanTraits, PointId, Qos, ReadLimits, RegisterBlock, RegisterPoint,
+    Subscription, Table, TopicTemplate,
+};
 use ucifi_core::profile::{
     Deadband, DecodeError, Decoded, Derivation, EncodeError, Encoded, Identity, Meaning, Point, PointClass,
     Sample,
 };
 use ucifi_core::{Frame, Link, Profile};
 
-/// The bus of the scripted devices.
+/// The bus of the scripted devices that stand on one.
 pub(super) const BUS: &str = "script";
+
+/// The broker of those that say their numbers by messages.
+pub(super) const BROKER: &str = "local";
+
+/// How often one that speaks through the air is expected to be heard, in seconds.
+const UPLINK_EVERY_SECS: u32 = 900;
+
+/// What every message and uplink begins with, so that garbage says no numbers.
+const MARK: [u8; 2] = *b"S4";
+
+/// Where the numbers of a device are published.
+static TOPICS: LazyLock<[Subscription; 1]> = LazyLock::new(|| {
+    [Subscription {
+        topic: TopicTemplate::new("script/{device}").expect("the device is named once"),
+        qos: Qos::AtLeastOnce,
+    }]
+});
+
+/// How a scripted device gives its readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// On the bus: each comes once.
+    Bus,
+    /// By messages of QoS 1: a broker sends each again until it is acknowledged.
+    Broker,
+    /// Through the air; one that wants an acknowledgement may send again what got none.
+    Radio {
+        /// Whether it wants one.
+        is_confirmed: bool,
+    },
+}
+
+/// A scripted device as it is planned.
+#[derive(Clone, Debug)]
+pub(super) struct ScriptedDevice {
+    pub(super) id: Arc<str>,
+    pub(super) every: Duration,
+    pub(super) way: Way,
+}
 
 /// Words of one value: a 64-bit float.
 const WORDS: u16 = 4;
@@ -90,21 +133,38 @@ impl Profile for ScriptedProfile {
         None
     }
 
+    fn topics(&self) -> &[Subscription] {
+        &*TOPICS
+    }
+
+    fn lorawan(&self) -> Option<LoRaWanTraits> {
+        Some(LoRaWanTraits {
+            class: DeviceClass::A,
+            rx2_data_rate: None,
+            uplink_every_secs: UPLINK_EVERY_SECS,
+        })
+    }
+
     fn decode(&self, frame: &Frame) -> Result<Meaning, DecodeError> {
-        let Frame::ModbusBlock(RegisterBlock {
+        let foreign = || DecodeError::Foreign {
+            profile: self.id().into(),
+        };
+        let sample = |(point, value): (usize, f64)| {
+            let point = u16::try_from(point).expect("a scripted device has a few points");
+            Sample::now(PointId(point), Decoded::Value(Value::Float(value)))
+        };
+        if let Frame::ModbusBlock(RegisterBlock {
             address,
             content: BlockContent::Words(words),
             ..
         }) = frame
-        else {
-            return Err(DecodeError::Foreign {
-                profile: self.id().into(),
-            });
-        };
-        let values = (*address / WORDS..).zip(words.chunks_exact(usize::from(WORDS)));
-        let sample = |(point, words): (u16, &[u16])| {
-            Sample::now(PointId(point), Decoded::Value(Value::Float(float(words))))
-        };
+        {
+            let values = words.chunks_exact(usize::from(WORDS)).map(float);
+            let numbered = (usize::from(*address / WORDS)..).zip(values);
+            return Ok(Meaning::of(numbered.map(sample).collect()));
+        }
+        let numbers = numbers_in(frame).ok_or_else(foreign)?.into_iter();
+        let values = numbers.map(|(point, number)| (point, number as f64));
         Ok(Meaning::of(values.map(sample).collect()))
     }
 
@@ -123,7 +183,7 @@ impl Profile for ScriptedProfile {
 /// When the scripted devices give what.
 #[derive(Debug)]
 pub(super) struct Script {
-    devices: Vec<Scripted>,
+    devices: Vec<ScriptedDevice>,
     /// Which device is next, and when.
     due: BTreeSet<(Instant, usize)>,
     /// The number that was given last.
@@ -131,35 +191,28 @@ pub(super) struct Script {
     randomness: StdRng,
 }
 
-#[derive(Debug)]
-struct Scripted {
-    id: Arc<str>,
-    every: Duration,
-}
+/// The places of points, and their values.
+pub(super) type Numbers = Vec<(usize, u64)>;
 
 /// What a device gives at once.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) device: Arc<str>,
-    pub(super) link: Link,
-    pub(super) frame: Frame,
-    /// The places and values of the points in the frame.
-    pub(super) numbers: Vec<(usize, u64)>,
+    pub(super) place: usize,
+    pub(super) way: Way,
+    pub(super) numbers: Numbers,
 }
 
 impl Script {
-    pub(super) fn new(devices: &[(String, Duration)], seed: u64, start: Instant) -> Self {
+    pub(super) fn new(devices: &[ScriptedDevice], seed: u64, start: Instant) -> Self {
         let mut randomness = StdRng::seed_from_u64(seed);
-        let first = |(place, (_, every)): (usize, &(String, Duration))| {
-            (start + every.mul_f64(randomness.random_range(0.0..=1.0)), place)
+        let first = |(place, device): (usize, &ScriptedDevice)| {
+            let pause = device.every.mul_f64(randomness.random_range(0.0..=1.0));
+            (start + pause, place)
         };
         let due = devices.iter().enumerate().map(first).collect();
-        let devices = devices.iter().map(|(id, every)| Scripted {
-            id: id.as_str().into(),
-            every: *every,
-        });
         Self {
-            devices: devices.collect(),
+            devices: devices.to_vec(),
             due,
             number: 0,
             randomness,
@@ -184,26 +237,102 @@ impl Script {
             .insert((now + pause.max(Duration::from_millis(1)), place));
         let first = self.randomness.random_range(0..CLASSES.len());
         let last = self.randomness.random_range(first..CLASSES.len());
-        let numbers: Vec<(usize, u64)> = (first..=last).zip(self.number + 1..).collect();
+        let numbers: Numbers = (first..=last).zip(self.number + 1..).collect();
         self.number += numbers.len() as u64;
         Some(Given {
             device: Arc::clone(&device.id),
-            link: link(place),
-            frame: frame(&numbers),
+            place,
+            way: device.way,
             numbers,
         })
     }
-}
 
-/// Returns how the device of a place is reached.
-pub(super) fn link(place: usize) -> Link {
-    Link::Modbus {
-        bus: BUS.into(),
-        unit: u8::try_from(place + 1).expect("a scripted bus has at most 255 devices"),
+    /// Returns which device gives these numbers, by how it is reached.
+    pub(super) fn given_by(&self, link: &Link, numbers: &[(usize, u64)]) -> Option<Given> {
+        let mut devices = self.devices.iter().enumerate();
+        let (place, device) = devices.find(|(place, device)| device.link(*place) == *link)?;
+        Some(Given {
+            device: Arc::clone(&device.id),
+            place,
+            way: device.way,
+            numbers: numbers.to_vec(),
+        })
+    }
+
+    /// Returns the device of a place.
+    pub(super) fn device(&self, place: usize) -> &ScriptedDevice {
+        &self.devices[place]
     }
 }
 
-fn frame(numbers: &[(usize, u64)]) -> Frame {
+impl ScriptedDevice {
+    /// Returns how the device is reached that stands in a place.
+    pub(super) fn link(&self, place: usize) -> Link {
+        let number = u8::try_from(place + 1).expect("a script has at most 255 devices");
+        match self.way {
+            Way::Bus => Link::Modbus {
+                bus: BUS.into(),
+                unit: number,
+            },
+            Way::Broker => Link::Mqtt {
+                broker: BROKER.into(),
+                device: Arc::clone(&self.id),
+            },
+            Way::Radio { .. } => Link::LoRaWan {
+                dev_eui: DevEui(dev_eui(place)),
+            },
+        }
+    }
+}
+
+/// Returns the DevEUI of the device of a place.
+pub(super) fn dev_eui(place: usize) -> [u8; 8] {
+    let number = u8::try_from(place + 1).expect("a script has at most 255 devices");
+    [0x70, 0xb3, 0xd5, 0, 0, 0, 0, number]
+}
+
+/// Returns the place of a DevEUI.
+pub(super) fn place_of(dev_eui: [u8; 8]) -> usize {
+    usize::from(dev_eui[7]) - 1
+}
+
+/// Returns the topic of a device.
+pub(super) fn topic_of(device: &str) -> String {
+    TOPICS[0].topic.of(device)
+}
+
+/// Returns the payload of a message or an uplink that says these numbers.
+pub(super) fn payload(numbers: &[(usize, u64)]) -> Vec<u8> {
+    let mut payload = MARK.to_vec();
+    let first = numbers.first().map_or(0, |(point, _)| *point);
+    payload.push(u8::try_from(first).expect("a scripted device has a few points"));
+    payload.extend(numbers.iter().flat_map(|(_, number)| number.to_be_bytes()));
+    payload
+}
+
+/// Returns what a payload says; none where it says nothing.
+pub(super) fn numbers_of(payload: &[u8]) -> Option<Numbers> {
+    let (first, numbers) = payload.strip_prefix(&MARK)?.split_first()?;
+    let (numbers, rest) = numbers.as_chunks();
+    let points = usize::from(*first)..CLASSES.len();
+    let fits = rest.is_empty() && (1..=points.len()).contains(&numbers.len());
+    let numbers = numbers.iter().map(|number| u64::from_be_bytes(*number));
+    fits.then(|| points.zip(numbers).collect())
+}
+
+/// Returns what a message or an uplink says; none where it says nothing.
+pub(super) fn numbers_in(frame: &Frame) -> Option<Numbers> {
+    match frame {
+        Frame::MqttMessage(message) => numbers_of(&message.payload),
+        Frame::LoRaWanData(data) => numbers_of(&data.payload),
+        Frame::ModbusBlock(_) | Frame::ModbusWrite(_) | Frame::LoRaWanCommand(_) | Frame::MqttPublish(_) => {
+            None
+        }
+    }
+}
+
+/// Returns the frame on the bus that says these numbers.
+pub(super) fn frame(numbers: &[(usize, u64)]) -> Frame {
     let first = numbers.first().map_or(0, |(point, _)| *point);
     let first = u16::try_from(first).expect("a scripted device has a few points");
     let words = numbers.iter().flat_map(|(_, number)| {
@@ -224,24 +353,47 @@ fn float(words: &[u16]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use ucifi_core::field::LoRaWanData;
+
     use super::*;
 
     #[test]
-    fn a_frame_says_the_numbers_that_were_given() {
+    fn a_frame_of_any_protocol_says_the_numbers_that_were_given() {
         let start = Instant::now();
-        let mut script = Script::new(&[("a".to_owned(), Duration::from_secs(1))], 1, start);
+        let device = ScriptedDevice {
+            id: "a".into(),
+            every: Duration::from_secs(1),
+            way: Way::Bus,
+        };
+        let mut script = Script::new(&[device], 1, start);
         let profile = ScriptedProfile::new();
         let mut last = 0;
         for _ in 0..100 {
             let given = script.poll(script.poll_timeout().unwrap()).unwrap();
-            let meaning = profile.decode(&given.frame).unwrap();
             let expected = given.numbers.iter().map(|(point, number)| {
                 assert_eq!(*number, last + 1, "no number is given twice");
                 last = *number;
                 let value = Decoded::Value(Value::Float(*number as f64));
                 Sample::now(PointId(*point as u16), value)
             });
-            assert_eq!(meaning.samples, expected.collect::<Vec<_>>());
+            let expected: Vec<Sample> = expected.collect();
+            let data = Frame::LoRaWanData(LoRaWanData {
+                f_port: 1,
+                payload: payload(&given.numbers),
+            });
+            for frame in [frame(&given.numbers), data] {
+                assert_eq!(profile.decode(&frame).unwrap().samples, expected);
+            }
         }
+    }
+
+    #[test]
+    fn garbage_says_no_numbers() {
+        let payload = payload(&[(2, 7), (3, 8)]);
+        assert_eq!(numbers_of(&payload), Some(vec![(2, 7), (3, 8)]));
+        assert_eq!(numbers_of(&payload[1..]), None);
+        assert_eq!(numbers_of(&payload[..payload.len() - 1]), None);
+        assert_eq!(numbers_of(&[&payload[..2], &[3], &payload[3..]].concat()), None);
+        assert_eq!(numbers_of(b"S4"), None);
     }
 }

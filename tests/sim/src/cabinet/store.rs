@@ -48,14 +48,25 @@ impl Default for StorePlan {
 #[derive(Clone, Debug)]
 pub(super) enum Wanted {
     Buffer(Request),
-    Save(SaveRequest),
+    Save(Keeper, SaveRequest),
+}
+
+/// Whose state it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keeper {
+    Core,
+    Radio,
 }
 
 /// What the store answers.
 #[derive(Debug)]
 pub(super) enum Answer {
     Buffer(Reply),
-    Saved { id: u64, result: Result<(), String> },
+    Saved {
+        keeper: Keeper,
+        id: u64,
+        result: Result<(), String>,
+    },
 }
 
 #[derive(Debug)]
@@ -152,9 +163,10 @@ impl Store {
                     let answers = replies.into_iter().map(|reply| (job.ends, Answer::Buffer(reply)));
                     self.answers.extend(answers);
                 }
-                Wanted::Save(request) => {
+                Wanted::Save(keeper, request) => {
                     let (id, result) = (request.id, self.state.save(&request));
-                    self.answers.push_back((job.ends, Answer::Saved { id, result }));
+                    let answer = Answer::Saved { keeper, id, result };
+                    self.answers.push_back((job.ends, answer));
                 }
             }
             if !self.disk.has_power() {
@@ -187,7 +199,7 @@ impl Store {
                 self.disk.fail_power_in(changes);
                 self.carry_out(&request, ledger);
             }
-            Some(Wanted::Save(request)) => self.state.interrupt(&request),
+            Some(Wanted::Save(_, request)) => self.state.interrupt(&request),
             None => {}
         }
     }

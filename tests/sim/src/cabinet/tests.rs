@@ -89,3 +89,104 @@ fn a_disk_that_fails_is_known_to_the_books() {
     assert_eq!(cabinet.ledger().faults(), &[] as &[String]);
     assert!(cabinet.ledger().totals().lost > 20);
 }
+
+/// A cabinet of three protocols.
+fn of_three(seed: u64) -> Cabinet {
+    Plan::new(seed)
+        .with_scripted("a", SECOND)
+        .with_scripted_messages("b", SECOND)
+        .with_scripted_node("c", SECOND * 10, true)
+        .with_scripted_node("d", SECOND * 10, false)
+        .with_store(StorePlan::default())
+        .build()
+}
+
+/// Lets everything that is under way arrive, and closes the books.
+fn close(cabinet: &mut Cabinet) -> (Vec<String>, crate::ledger::Totals) {
+    cabinet.silence_scripted();
+    cabinet.run_for(SECOND * 300);
+    cabinet.ledger_mut().check_all_arrived();
+    (cabinet.ledger().faults().to_vec(), cabinet.ledger().totals())
+}
+
+#[test]
+fn what_a_broker_and_nodes_bring_arrives_and_is_acknowledged() {
+    let mut cabinet = of_three(1);
+    cabinet.run_for(SECOND * 300);
+    let (faults, totals) = close(&mut cabinet);
+    assert_eq!((faults, totals.lost, totals.heard_again), (vec![], 0, 0));
+    assert_eq!(totals.arrived, totals.given);
+    let (nodes, field) = (cabinet.node_counters().unwrap(), cabinet.field().unwrap());
+    assert_eq!(nodes.joins, 2, "{nodes:?}");
+    assert!(nodes.unacknowledged <= field.spoilt_uplinks(), "{nodes:?}");
+    assert!(
+        nodes.acknowledged > 15 && totals.confirmed > 300,
+        "{nodes:?} {totals:?}"
+    );
+    assert_eq!(cabinet.broker().unwrap().out_of_order(), 0);
+    assert_eq!(cabinet.field().unwrap().reused_counters(), 0);
+}
+
+#[test]
+fn what_was_acknowledged_before_a_cut_arrives_and_what_was_not_comes_again() {
+    let mut cabinet = of_three(2);
+    cabinet.network_mut().conditions_mut().loss = 1.0;
+    for _ in 0..10 {
+        cabinet.run_for(SECOND * 30);
+        cabinet.go_down(Down::PowerCut(PowerCut::DropAll));
+        cabinet.run_for(SECOND * 3);
+        cabinet.power_on().unwrap();
+    }
+    cabinet.network_mut().conditions_mut().loss = 0.0;
+    cabinet.set_broker_reachable(false);
+    cabinet.run_for(SECOND * 60);
+    cabinet.set_broker_reachable(true);
+    cabinet.run_for(SECOND * 60);
+    let (faults, totals) = close(&mut cabinet);
+    assert_eq!(faults, [] as [String; 0], "{totals:?}");
+    assert!(totals.heard_again > 0 && totals.lost > 0, "{totals:?}");
+    let nodes = cabinet.node_counters().unwrap();
+    assert_eq!(nodes.joins, 2, "{nodes:?}");
+    assert!(nodes.acknowledged > 10, "{nodes:?}");
+    assert_eq!(cabinet.broker().unwrap().out_of_order(), 0);
+    assert_eq!(cabinet.field().unwrap().reused_counters(), 0);
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_in_doubt() {
+    let mut cabinet = of_three(3);
+    cabinet.run_for(SECOND * 60);
+    assert!(cabinet.stop(SECOND * 30));
+    assert!(
+        cabinet
+            .state()
+            .unwrap()
+            .load()
+            .values
+            .contains_key("lorawan/stopped")
+    );
+    cabinet.power_on().unwrap();
+    cabinet.run_for(SECOND * 60);
+    let statistics = cabinet.radio_statistics().unwrap();
+    assert!(
+        statistics.uplinks > 5 && statistics.uncertain == 0 && statistics.joins == 0,
+        "{statistics:?}"
+    );
+    let (faults, totals) = close(&mut cabinet);
+    assert_eq!((faults, totals.lost), (vec![], 0));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outputs_over_three_protocols() {
+    let run = |seed| {
+        let mut cabinet = of_three(seed);
+        cabinet.run_for(SECOND * 60);
+        cabinet.go_down(Down::PowerCut(PowerCut::DropAll));
+        cabinet.run_for(SECOND * 10);
+        cabinet.power_on().unwrap();
+        cabinet.run_for(SECOND * 60);
+        *cabinet.trace()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use lwm2m_client::Timestamp;
 use ucifi_adapters::modbus;
+use ucifi_core::field::{Downlink, ReceiptId};
+use ucifi_core::state::SaveRequest;
 use ucifi_core::{EndpointId, Link, Now, Output, Uplink};
 
 use super::message_ids::Header;
 use super::plan::{self, START};
-use super::store::{Answer, Wanted};
-use super::{Cabinet, Process, Server, scripted};
-use crate::ledger::{Carrier, Given, MessageName};
+use super::scripted::{self, Way};
+use super::store::{Answer, Keeper, Wanted};
+use super::{Cabinet, Process, Server, radio};
+use crate::ledger::{Carrier, Given, MessageName, Source};
 use crate::network::Datagram;
 use crate::server::{Event as ServerEvent, Origin};
 
@@ -30,14 +33,23 @@ impl Cabinet {
     }
 
     /// Returns when each part wants to be called.
-    fn due_times(&self) -> [(&'static str, Option<Instant>); 7] {
+    fn due_times(&self) -> [(&'static str, Option<Instant>); 12] {
         let process = self.process.as_ref();
+        let now = self.clock.now().instant;
+        let client = process.and_then(|process| process.messages.as_ref());
+        let network = process.and_then(|process| process.network.as_ref());
+        let (messages, radio) = (self.messages.as_ref(), self.radio.as_ref());
         [
             (
                 "gateway",
                 process.and_then(|process| process.gateway.poll_timeout()),
             ),
             ("bus", process.and_then(|process| process.bus.poll_timeout())),
+            ("messages", client.and_then(|client| client.poll_timeout())),
+            ("broker", messages.and_then(|m| m.broker.poll_timeout())),
+            ("radio", network.and_then(|network| network.poll_timeout(now))),
+            ("field", radio.and_then(|radio| radio.field.poll_timeout())),
+            ("nodes", radio.and_then(|radio| radio.nodes.poll_timeout())),
             (
                 "store",
                 self.store.as_ref().and_then(|store| store.poll_timeout()),
@@ -131,24 +143,57 @@ impl Cabinet {
     /// Takes what scripted devices give; while the gateway is off, nobody hears it.
     fn take_given(&mut self, now: Now) {
         while let Some(given) = self.script.poll(now.instant) {
-            let circumstances = Given {
-                at: self.clock.elapsed(),
-                wall: now.wall,
-                true_wall: self.true_wall(),
-                start: self.starts,
-            };
-            let Some(process) = &mut self.process else {
-                continue;
-            };
-            for (point, number) in given.numbers {
-                let path = scripted::path_of(point);
-                self.ledger.give(number, &given.device, path, circumstances);
+            match given.way {
+                Way::Bus if !self.is_on() => {}
+                Way::Bus => {
+                    let link = self.script.device(given.place).link(given.place);
+                    let frame = scripted::frame(&given.numbers);
+                    self.give(&given);
+                    self.hear(&given.numbers, now);
+                    let uplink = Uplink::new(link, frame, now);
+                    self.process_mut().gateway.handle_uplink(uplink);
+                    self.settle();
+                }
+                Way::Broker => self.publish_given(&given),
+                Way::Radio { is_confirmed } => self.send_given(&given, is_confirmed, now),
             }
-            process
-                .gateway
-                .handle_uplink(Uplink::new(given.link, given.frame, now));
-            self.settle();
         }
+    }
+
+    /// Takes note of what a device gives.
+    pub(super) fn give(&mut self, given: &scripted::Given) {
+        let source = match given.way {
+            Way::Bus | Way::Radio { is_confirmed: false } => Source::Once,
+            Way::Radio { is_confirmed: true } => Source::MayRepeat,
+            Way::Broker => Source::Repeats,
+        };
+        for (point, number) in &given.numbers {
+            let path = scripted::path_of(*point);
+            self.ledger.give(*number, &given.device, path, source);
+        }
+    }
+
+    /// Takes note that the gateway hears what was received at a time.
+    fn hear(&mut self, numbers: &[(usize, u64)], received: Now) {
+        let circumstances = Given {
+            at: self.clock.elapsed(),
+            wall: received.wall,
+            true_wall: self.true_wall_at(received.instant),
+            start: self.starts,
+        };
+        for (_, number) in numbers {
+            self.ledger.hear(*number, circumstances);
+        }
+    }
+
+    /// Hands the core what a broker or the radio brought.
+    pub(super) fn take_uplink(&mut self, uplink: Uplink) {
+        let numbers = scripted::numbers_in(&uplink.frame).unwrap_or_default();
+        if let Some(given) = self.script.given_by(&uplink.link, &numbers) {
+            self.give(&given);
+        }
+        self.hear(&numbers, uplink.received);
+        self.process_mut().gateway.handle_uplink(uplink);
     }
 
     fn take_answers(&mut self, now: Now) {
@@ -164,24 +209,43 @@ impl Cabinet {
             let Some(process) = &mut self.process else { return };
             match answer {
                 Answer::Buffer(reply) => process.gateway.handle_buffer(reply, now),
-                Answer::Saved { id, result } => process.gateway.handle_saved(id, result, now),
+                Answer::Saved { keeper, id, result } => match (keeper, &mut process.network) {
+                    (Keeper::Core, _) => process.gateway.handle_saved(id, result, now),
+                    (Keeper::Radio, Some(network)) => network.server.handle_saved(id, result, now.instant),
+                    (Keeper::Radio, None) => {}
+                },
             }
             self.settle();
         }
     }
 
     fn wake(&mut self, now: Now) {
-        if let Some(Process { gateway, bus, .. }) = &mut self.process {
-            if bus.poll_timeout().is_some_and(|due| due <= now.instant) {
-                bus.handle_timeout(now.instant);
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now.instant);
+        if let Some(process) = &mut self.process {
+            if is_due(process.bus.poll_timeout()) {
+                process.bus.handle_timeout(now.instant);
             }
-            if gateway.poll_timeout().is_some_and(|due| due <= now.instant) {
-                gateway.handle_timeout(now);
+            if let Some(client) = process.messages.as_mut().filter(|c| is_due(c.poll_timeout())) {
+                client.handle_timeout(now.instant);
+            }
+            let network = process.network.as_mut();
+            if let Some(network) = network.filter(|network| is_due(network.poll_timeout(now.instant))) {
+                network.handle_timeout(now.instant);
+            }
+            if is_due(process.gateway.poll_timeout()) {
+                process.gateway.handle_timeout(now);
             }
         }
+        if let Some(messages) = self.messages.as_mut().filter(|m| is_due(m.broker.poll_timeout())) {
+            messages.broker.handle_timeout(now.instant);
+        }
+        if let Some(radio) = self.radio.as_mut().filter(|r| is_due(r.field.poll_timeout())) {
+            radio.field.handle_timeout(now.instant);
+        }
+        self.wake_nodes(now.instant);
         let server_now = self.server_now();
         for Server { engine, .. } in &mut self.servers {
-            if engine.poll_timeout().is_some_and(|due| due <= now.instant) {
+            if is_due(engine.poll_timeout()) {
                 engine.handle_timeout(server_now);
             }
         }
@@ -204,6 +268,8 @@ impl Cabinet {
                 }
             }
             busy |= self.settle_bus(now);
+            busy |= self.settle_messages(now);
+            busy |= self.settle_radio(now);
             for place in 0..self.servers.len() {
                 busy |= self.settle_server(place, now);
             }
@@ -275,11 +341,7 @@ impl Cabinet {
                         .handle_datagram(Datagram { from, to, bytes }, now.instant);
                 }
             }
-            Output::Downlink(downlink) => {
-                if let Some(process) = &mut self.process {
-                    process.bus.handle_downlink(downlink, now.instant);
-                }
-            }
+            Output::Downlink(downlink) => self.send_down(downlink, now),
             Output::Interest {
                 link,
                 point,
@@ -290,10 +352,9 @@ impl Cabinet {
                     process.bus.handle_interest(unit, point, every_ms, now.instant);
                 }
             }
-            // Nothing on this bus waits for it.
-            Output::Settled(_) => {}
+            Output::Settled(receipt) => self.acknowledge(receipt, now),
             Output::Buffer(request) => self.ask_store(Wanted::Buffer(request), now),
-            Output::Save(request) => self.ask_store(Wanted::Save(request), now),
+            Output::Save(request) => self.ask_store(Wanted::Save(Keeper::Core, request), now),
             Output::Event(event) => {
                 self.trace.note(elapsed, "event", format!("{event:?}").as_bytes());
                 self.events.push((elapsed, event));
@@ -301,11 +362,51 @@ impl Cabinet {
         }
     }
 
-    fn ask_store(&mut self, wanted: Wanted, now: Now) {
+    /// Hands a downlink to whoever reaches its device.
+    fn send_down(&mut self, downlink: Downlink, now: Now) {
+        let Some(process) = &mut self.process else { return };
+        match (&downlink.link, &mut process.messages, &mut process.network) {
+            (Link::Modbus { .. }, _, _) => process.bus.handle_downlink(downlink, now.instant),
+            (Link::Mqtt { .. }, Some(client), _) => client.handle_downlink(downlink, now.instant),
+            (Link::LoRaWan { .. }, _, Some(network)) => network.server.handle_downlink(downlink, now.instant),
+            (Link::Mqtt { .. }, None, _) | (Link::LoRaWan { .. }, _, None) => {}
+        }
+    }
+
+    /// Tells whoever brought a frame that nothing of it can be lost any more.
+    fn acknowledge(&mut self, receipt: ReceiptId, now: Now) {
+        let Some(process) = &mut self.process else { return };
+        if let Some(network) = process.network.as_mut().filter(|_| radio::has_given(receipt)) {
+            network.server.handle_settled(receipt, now.instant);
+        } else if let Some(client) = &mut process.messages {
+            client.handle_settled(receipt, now.instant);
+        }
+    }
+
+    pub(super) fn ask_store(&mut self, wanted: Wanted, now: Now) {
+        let wanted = match wanted {
+            Wanted::Save(keeper, request) => Wanted::Save(keeper, self.with_all_current(keeper, request)),
+            Wanted::Buffer(request) => Wanted::Buffer(request),
+        };
         let wish = format!("{wanted:?}");
         self.trace.note(self.clock.elapsed(), "store", wish.as_bytes());
         if let Some(store) = &mut self.store {
             store.ask(wanted, now.instant);
+        }
+    }
+
+    /// What is kept is not old any more when the core and the radio network, where there is one, have both said so.
+    fn with_all_current(&mut self, keeper: Keeper, request: SaveRequest) -> SaveRequest {
+        let Some(process) = &mut self.process else {
+            return request;
+        };
+        if request.is_current {
+            process.current.insert(keeper);
+        }
+        let wanted = 1 + usize::from(process.network.is_some());
+        SaveRequest {
+            is_current: request.is_current && process.current.len() >= wanted,
+            ..request
         }
     }
 
@@ -336,7 +437,12 @@ impl Cabinet {
 
     /// Returns the true time.
     pub fn true_wall(&self) -> Timestamp {
-        let elapsed_ms = i64::try_from(self.clock.elapsed().as_millis()).expect("no run takes so long");
+        self.true_wall_at(self.clock.now().instant)
+    }
+
+    fn true_wall_at(&self, instant: Instant) -> Timestamp {
+        let elapsed = instant - self.clock.origin();
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).expect("no run takes so long");
         Timestamp::from_unix_ms(START.unix_ms() + elapsed_ms)
     }
 }

@@ -5,11 +5,14 @@
 //!
 //! - A reading that was durable arrives, or a gap tells of it.
 //! - One that was not may be lost by a power cut, if it was young enough.
-//! - None arrives that was not given, under another name, or with another time.
+//! - One whose sender was told that it was taken is durable, has arrived or is told of by then: no cut loses it. One
+//!   that its sender repeats until then arrives.
+//! - None arrives that was not given, under another name, or with another time than one at which the gateway heard it.
 //! - One arrives again only if the acknowledgement of the server never reached the gateway, or if the gateway went down
 //!   before that was durable.
 
 mod buffer;
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -22,15 +25,11 @@ use ucifi_core::EndpointId;
 use ucifi_core::buffer::{Commit, Contents, Gap, Record, Reply, Request};
 
 use buffer::{Changed, Doubt, ExpectedBuffer, Opened, OwedTo};
+use reading::Reading;
+pub(crate) use reading::{Given, Source};
 
 use crate::limits;
 use crate::server::ReceivedValue;
-
-/// How long a Send may be under way before it is given up: what a time that is told as so many seconds ago may be off.
-const UNDER_WAY: Duration = Duration::from_secs(100);
-
-/// Times go through seconds with a fraction.
-const ROUNDING_MS: i64 = 1;
 
 /// What became of the readings, each counted once for every server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +48,14 @@ pub struct Totals {
     pub stored: u64,
     /// Those that arrived after they had been read from disk by a later start.
     pub arrived_after_restart: u64,
+    /// Those whose senders were told that they were taken.
+    pub confirmed: u64,
+    /// Those that the gateway heard more than once.
+    pub heard_again: u64,
+    /// Those that arrived under more than one time.
+    pub of_two_times: u64,
+    /// Those of them that were durable when the gateway heard them again.
+    pub of_two_times_though_durable: u64,
 }
 
 /// One message of the gateway.
@@ -70,23 +77,6 @@ pub(crate) struct Carrier {
 
 /// A reading, and the server that it is for.
 type Name = (u64, Arc<str>);
-
-/// Where a value came from, and how far it got.
-#[derive(Debug)]
-struct Reading {
-    device: Arc<str>,
-    path: Path,
-    given: Duration,
-    /// What the gateway's clock said.
-    wall: Option<Timestamp>,
-    /// The true time.
-    true_wall: Timestamp,
-    start: u32,
-    was_stored: bool,
-    is_gone: bool,
-    lost_at: Option<Duration>,
-    arrivals: Vec<Carrier>,
-}
 
 /// What is known of all readings.
 #[derive(Debug)]
@@ -129,36 +119,34 @@ impl Ledger {
     /// Returns what became of the readings so far.
     pub fn totals(&self) -> Totals {
         let count = |of: &dyn Fn(&Reading) -> bool| self.readings.values().filter(|r| of(r)).count() as u64;
-        let arrived = |reading: &Reading| !reading.arrivals.is_empty();
-        let late = |reading: &Reading| {
-            let first = reading.arrivals.first();
-            first.is_some_and(|first| first.message.start > reading.start)
-        };
         Totals {
             given: self.readings.len() as u64,
-            arrived: count(&arrived),
+            arrived: count(&Reading::has_arrived),
             repeated: self.repeated,
-            lost: count(&|reading| !arrived(reading) && reading.lost_at.is_some()),
-            gone: count(&|reading| !arrived(reading) && reading.is_gone),
+            lost: count(&|reading| !reading.has_arrived() && reading.lost_at.is_some()),
+            gone: count(&|reading| !reading.has_arrived() && reading.is_gone),
             stored: count(&|reading| reading.was_stored),
-            arrived_after_restart: count(&late),
+            arrived_after_restart: count(&Reading::is_late),
+            confirmed: count(&|reading| reading.is_confirmed),
+            heard_again: count(&|reading| reading.hearings.len() > 1),
+            of_two_times: count(&|reading| reading.times().0 > 1),
+            of_two_times_though_durable: count(&|reading| reading.times().1 > 0),
         }
     }
 
-    /// Returns what the gateway's clock said when a value was given.
+    /// Returns what the gateway's clock said when it was given a value first.
     pub fn time_of(&self, value: &Value) -> Option<Timestamp> {
         let first = self.servers.first()?;
-        self.readings.get(&(number(value)?, Arc::clone(first)))?.wall
+        let reading = self.readings.get(&(number(value)?, Arc::clone(first)))?;
+        reading.hearings.first()?.given.wall
     }
 
     /// Checks that everything that was given has arrived, or is known to be lost; says how many are neither.
     pub fn check_all_arrived(&mut self) -> usize {
-        let open =
-            |reading: &Reading| reading.arrivals.is_empty() && reading.lost_at.is_none() && !reading.is_gone;
         let missing: Vec<String> = self
             .readings
             .iter()
-            .filter(|(_, reading)| open(reading))
+            .filter(|(_, reading)| reading.is_open())
             .map(|((number, server), reading)| format!("{number} has not arrived at {server}: {reading:?}"))
             .collect();
         let count = missing.len();
@@ -172,22 +160,39 @@ impl Ledger {
         }
     }
 
-    /// Takes a reading that the gateway was given.
-    pub(crate) fn give(&mut self, number: u64, device: &Arc<str>, path: Path, given: Given) {
-        let reading = || Reading {
-            device: Arc::clone(device),
-            path,
-            given: given.at,
-            wall: given.wall,
-            true_wall: given.true_wall,
-            start: given.start,
-            was_stored: false,
-            is_gone: false,
-            lost_at: None,
-            arrivals: Vec::new(),
-        };
+    /// Takes a reading that a device gives, whether or not the gateway hears it.
+    pub(crate) fn give(&mut self, number: u64, device: &Arc<str>, path: Path, source: Source) {
         for server in &self.servers {
-            self.readings.insert((number, Arc::clone(server)), reading());
+            let name = (number, Arc::clone(server));
+            let reading = || Reading::new(Arc::clone(device), path, source);
+            self.readings.entry(name).or_insert_with(reading);
+        }
+    }
+
+    /// Takes that the gateway hears a reading.
+    pub(crate) fn hear(&mut self, number: u64, given: Given) {
+        self.each_of(number, |reading| reading.hear(given));
+    }
+
+    /// Takes that whoever gave a reading was told that it was taken.
+    pub(crate) fn confirm(&mut self, number: u64, at: Duration) {
+        let mut unsafe_ones = Vec::new();
+        self.each_of(number, |reading| {
+            reading.is_confirmed = true;
+            if !reading.is_safe() {
+                unsafe_ones.push(format!(
+                    "{number} was acknowledged at {at:?}, neither durable nor delivered: {reading:?}"
+                ));
+            }
+        });
+        unsafe_ones.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    fn each_of(&mut self, number: u64, mut change: impl FnMut(&mut Reading)) {
+        for server in &self.servers {
+            if let Some(reading) = self.readings.get_mut(&(number, Arc::clone(server))) {
+                change(reading);
+            }
         }
     }
 
@@ -240,6 +245,7 @@ impl Ledger {
 
     /// Takes that the gateway went down; what was in its memory longer than `young` should have been durable.
     pub(crate) fn go_down(&mut self, at: Duration, young: Duration) {
+        let last = self.downs.last().copied();
         self.downs.push(at);
         let doubtful = self.doubt.unanswered.iter().chain(&self.doubt.failed);
         let unanswered: Vec<u64> = doubtful
@@ -249,12 +255,13 @@ impl Ledger {
         let well_since = self.well_since;
         let mut old = Vec::new();
         for ((number, server), reading) in &mut self.readings {
-            let is_lost = reading.arrivals.is_empty() && !reading.was_stored && !reading.is_gone;
-            if !is_lost || reading.lost_at.is_some() {
+            // What was in no memory cannot be lost from it: a broker has it still.
+            let Some(heard) = reading.heard_since(last).filter(|_| !reading.is_safe()) else {
                 continue;
-            }
-            reading.lost_at = Some(at);
-            let since = well_since.map(|well| reading.given.max(well));
+            };
+            let comes_again = reading.source == Source::Repeats || reading.is_confirmed;
+            reading.lost_at = (!comes_again).then_some(at);
+            let since = well_since.map(|well| heard.max(well));
             if since.is_some_and(|since| at > since + young) && !unanswered.contains(number) {
                 old.push(format!(
                     "{number} for {server} was in memory only when the gateway went down at {at:?}: {reading:?}"
@@ -298,34 +305,52 @@ impl Ledger {
         for value in values.iter().filter(|value| is_scripted(value.path)) {
             let name = number(&value.value).map(|number| (number, Arc::clone(server)));
             let reading = name.as_ref().and_then(|name| self.readings.get(name));
-            let fault = match reading {
-                None => Some("was never given".to_owned()),
+            let verdict = match reading {
+                None => Err("was never given".to_owned()),
                 Some(reading) => self.judge(reading, endpoint, value, carrier),
             };
-            if let Some(why) = fault {
-                self.fault(format!("{endpoint} {value:?} {why}, in {carrier:?}"));
-            }
+            let place = match verdict {
+                Ok(place) => place,
+                Err(why) => {
+                    self.fault(format!("{endpoint} {value:?} {why}, in {carrier:?}"));
+                    0
+                }
+            };
             if let Some(reading) = name.and_then(|name| self.readings.get_mut(&name)) {
-                self.repeated += u64::from(!reading.arrivals.is_empty());
-                reading.arrivals.push(carrier);
+                self.repeated += u64::from(reading.has_arrived());
+                if let Some(hearing) = reading.hearings.get_mut(place) {
+                    hearing.arrivals.push(carrier);
+                }
             }
         }
     }
 
+    /// Returns which of the times that the gateway heard a reading it arrives of.
     fn judge(
         &self,
         reading: &Reading,
         endpoint: &str,
         value: &ReceivedValue,
         carrier: Carrier,
-    ) -> Option<String> {
+    ) -> Result<usize, String> {
         if !endpoint.ends_with(&*reading.device) || value.path != reading.path {
-            return Some(format!("is another's: {reading:?}"));
+            return Err(format!("is another's: {reading:?}"));
         }
-        if !reading.allows(value.time, carrier) {
-            return Some(format!("has another time: {reading:?}"));
+        let timed = reading.hearings.iter().enumerate();
+        let timed = timed.filter(|(_, hearing)| hearing.allows(value.time, carrier));
+        let mut why = format!("has another time: {reading:?}");
+        for (place, hearing) in timed {
+            match self.paid_before(reading, &hearing.arrivals, carrier) {
+                None => return Ok(place),
+                Some(at) => why = format!("was acknowledged at {at:?}: {reading:?}"),
+            }
         }
-        let last = reading.arrivals.last()?;
+        Err(why)
+    }
+
+    /// Returns since when the gateway knew that it had arrived, if it has not forgotten that.
+    fn paid_before(&self, reading: &Reading, arrivals: &[Carrier], carrier: Carrier) -> Option<Duration> {
+        let last = arrivals.last()?;
         let acknowledged = self
             .acknowledged
             .get(&last.message)
@@ -335,7 +360,7 @@ impl Ledger {
                 .downs
                 .iter()
                 .any(|down| (*acknowledged..=carrier.sent).contains(down));
-        (!forgot).then(|| format!("was acknowledged at {acknowledged:?}: {reading:?}"))
+        (!forgot).then_some(*acknowledged)
     }
 
     fn change(&mut self, changed: &Changed) {
@@ -345,10 +370,7 @@ impl Ledger {
             }
         }
         for name in changed.settled.iter().filter_map(name_of) {
-            let unpaid = self
-                .readings
-                .get(&name)
-                .filter(|reading| reading.arrivals.is_empty());
+            let unpaid = self.readings.get(&name).filter(|reading| !reading.has_arrived());
             if let Some(reading) = unpaid {
                 self.fault(format!("{name:?} was settled and has not arrived: {reading:?}"));
             }
@@ -368,32 +390,6 @@ impl Ledger {
                 reading.is_gone = is_gone;
             }
         }
-    }
-}
-
-/// The circumstances of a reading.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Given {
-    pub(crate) at: Duration,
-    pub(crate) wall: Option<Timestamp>,
-    pub(crate) true_wall: Timestamp,
-    pub(crate) start: u32,
-}
-
-impl Reading {
-    /// Says whether it may be told with this time. Without a clock the time is how long ago it was; of an earlier
-    /// start that never had one, no more is known than what came before and after it.
-    fn allows(&self, time: Option<Timestamp>, carrier: Carrier) -> bool {
-        let Some(time) = time else { return false };
-        let late_ms = |from: Timestamp| time.unix_ms() - from.unix_ms();
-        let since_given = carrier.sent.saturating_sub(self.given) + UNDER_WAY;
-        let (low, high) = match self.wall {
-            Some(wall) => return late_ms(wall).abs() <= ROUNDING_MS,
-            None if carrier.message.start == self.start => (Duration::ZERO, UNDER_WAY),
-            None => (self.given, since_given),
-        };
-        let ms = |duration: Duration| i64::try_from(duration.as_millis()).expect("no run takes so long");
-        (-ms(low) - ROUNDING_MS..=ms(high)).contains(&late_ms(self.true_wall))
     }
 }
 

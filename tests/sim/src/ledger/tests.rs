@@ -16,7 +16,8 @@ fn books() -> Ledger {
             true_wall: wall(number),
             start: 1,
         };
-        ledger.give(number.into(), &"a".into(), PATH, given);
+        ledger.give(number.into(), &"a".into(), PATH, Source::Once);
+        ledger.hear(number.into(), given);
     }
     ledger
 }

@@ -35,6 +35,15 @@ pub enum Output {
     },
 }
 
+/// A message that a client has taken: the broker does not send it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Its topic.
+    pub topic: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
 /// A broker.
 pub struct Broker {
     began: Instant,
@@ -46,6 +55,7 @@ pub struct Broker {
     retained: BTreeMap<String, Publication>,
     gadgets: Vec<Box<dyn Gadget>>,
     outputs: VecDeque<Output>,
+    acknowledged: VecDeque<Acknowledged>,
     out_of_order: u64,
     refused: Vec<String>,
 }
@@ -72,6 +82,7 @@ impl Broker {
             retained: BTreeMap::new(),
             gadgets: Vec::new(),
             outputs: VecDeque::new(),
+            acknowledged: VecDeque::new(),
             out_of_order: 0,
             refused: Vec::new(),
         }
@@ -177,6 +188,11 @@ impl Broker {
         self.outputs.pop_front()
     }
 
+    /// Returns the next message that a client has acknowledged; the oldest are forgotten where nobody asks.
+    pub fn poll_acknowledged(&mut self) -> Option<Acknowledged> {
+        self.acknowledged.pop_front()
+    }
+
     /// Returns how many messages a client has not acknowledged.
     pub fn owed(&self, client: &str) -> usize {
         self.sessions.get(client).map_or(0, Session::owed)
@@ -196,10 +212,7 @@ impl Broker {
         match (packet, client) {
             (Packet::Connect(connect), None) => self.accept(id, connect),
             (Packet::Publish(publish), Some(client)) => self.receive(id, &client, publish),
-            (Packet::PubAck(PubAck { pkid }), Some(client)) => {
-                let session = self.sessions.entry(client).or_default();
-                self.out_of_order += u64::from(!session.acknowledge(pkid));
-            }
+            (Packet::PubAck(PubAck { pkid }), Some(client)) => self.acknowledge(client, pkid),
             (Packet::PubRel(PubRel { pkid }), Some(client)) => {
                 self.sessions.entry(client).or_default().received.remove(&pkid);
                 self.send(id, &Packet::PubComp(PubComp { pkid }));
@@ -222,6 +235,20 @@ impl Broker {
             // Nothing else comes from a client, and nothing before CONNECT.
             _ => self.close(id),
         }
+    }
+
+    fn acknowledge(&mut self, client: String, pkid: u16) {
+        let message = self.sessions.entry(client).or_default().acknowledge(pkid);
+        let is_in_order = message.as_ref().is_some_and(|(_, is_first)| *is_first);
+        self.out_of_order += u64::from(!is_in_order);
+        let Some((publish, _)) = message else { return };
+        if self.acknowledged.len() >= limits::MAX_EVENTS {
+            self.acknowledged.pop_front();
+        }
+        self.acknowledged.push_back(Acknowledged {
+            topic: publish.topic,
+            payload: publish.payload.to_vec(),
+        });
     }
 
     fn accept(&mut self, id: ConnectionId, connect: Connect) {

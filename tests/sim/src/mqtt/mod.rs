@@ -12,7 +12,7 @@ pub mod tcp;
 #[cfg(test)]
 mod tests;
 
-pub use broker::{Broker, ConnectionId, Output};
+pub use broker::{Acknowledged, Broker, ConnectionId, Output};
 pub use link::Link;
 
 use rumqttc::mqttbytes::QoS;

@@ -63,11 +63,11 @@ impl Session {
         Some(Packet::Publish(publish))
     }
 
-    /// Takes an acknowledgement; false where it is out of order or of nothing.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> bool {
-        let is_first = self.under_way.front().is_some_and(|p| p.pkid == packet_id);
-        self.under_way.retain(|publish| publish.pkid != packet_id);
-        is_first
+    /// Takes an acknowledgement; returns the message, and whether it was the oldest under way.
+    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Option<(Publish, bool)> {
+        let place = self.under_way.iter().position(|p| p.pkid == packet_id)?;
+        let publish = self.under_way.remove(place)?;
+        Some((publish, place == 0))
     }
 
     /// Returns what is sent again at a new connection, in the order of before (MQTT 3.1.1, 4.4).

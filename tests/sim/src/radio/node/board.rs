@@ -43,6 +43,8 @@ pub(super) struct Board {
     pub(super) frames: VecDeque<OnAir>,
     pub(super) events: VecDeque<NodeEvent>,
     pub(super) rx2_spreading_factor: Option<u32>,
+    /// Whether the frame that was received last acknowledges something.
+    pub(super) has_ack: bool,
     timer: Instant,
     listening: Option<Listening>,
     /// The frame that is being received.
@@ -65,6 +67,7 @@ impl Board {
             frames: VecDeque::new(),
             events: VecDeque::new(),
             rx2_spreading_factor: None,
+            has_ack: false,
             timer: now,
             listening: None,
             receiving: None,
@@ -94,6 +97,8 @@ impl Board {
     /// Says what the receiver has: a frame, nothing and nothing to come, or nothing yet.
     fn receive(&mut self) -> Poll<Option<Vec<u8>>> {
         if let Some(frame) = self.receiving.take_if(|frame| frame.until <= self.now) {
+            // FCtrl stands after MHDR and DevAddr (LoRaWAN 1.0.3, 4.3.1).
+            self.has_ack = frame.phy.get(5).is_some_and(|f_ctrl| f_ctrl & 0x20 != 0);
             return Poll::Ready(Some(frame.phy));
         }
         if let Some(until) = self.receiving.as_ref().map(|frame| frame.until) {

@@ -170,7 +170,7 @@ async fn run(board: Shared, config: NodeConfig, seed: u64) {
             if matches!(order, Order::Join) {
                 board.lock().rx2_spreading_factor = None;
             }
-            let event = carry_out(&mut stack, &config, order).await;
+            let event = carry_out(&mut stack, &board, &config, order).await;
             if event == NodeEvent::Joined {
                 board.lock().rx2_spreading_factor = config.rx2_spreading_factor;
                 if config.is_class_c {
@@ -191,7 +191,7 @@ async fn run(board: Shared, config: NodeConfig, seed: u64) {
     }
 }
 
-async fn carry_out(stack: &mut Stack, config: &NodeConfig, order: Order) -> NodeEvent {
+async fn carry_out(stack: &mut Stack, board: &Shared, config: &NodeConfig, order: Order) -> NodeEvent {
     match order {
         Order::Join => {
             stack.disable_class_c();
@@ -211,6 +211,9 @@ async fn carry_out(stack: &mut Stack, config: &NodeConfig, order: Order) -> Node
             is_confirmed,
         } => {
             let outcome = match stack.send(&payload, f_port, is_confirmed).await {
+                Ok(SendResponse::DownlinkReceived(_)) if is_confirmed && !board.lock().has_ack => {
+                    SendOutcome::NoAck
+                }
                 Ok(SendResponse::DownlinkReceived(_)) => SendOutcome::Answered,
                 Ok(SendResponse::RxComplete) => SendOutcome::Quiet,
                 Ok(SendResponse::NoAck) => SendOutcome::NoAck,

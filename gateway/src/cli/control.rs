@@ -326,7 +326,7 @@ fn values_text(value: &Json) -> String {
             plain(&row["name"]),
             plain(&row["path"]),
             plain(&row["value"]),
-            plain(&row["unit"]),
+            number::unit(&plain(&row["unit"])).to_owned(),
             age(row["age_ms"].as_u64()),
             plain(&row["quality"]),
         ]);
@@ -399,10 +399,12 @@ mod tests {
         let value = json!({ "values": [
             { "name": "u_l1", "path": "/3421/0/1", "value": 230.5, "unit": "V", "age_ms": 800, "quality": "good" },
             { "name": "imp", "path": "/3421/0/25", "value": null, "unit": "Wh", "age_ms": null, "quality": null },
+            { "name": "dim", "path": "/3416/0/1", "value": 40, "unit": "/100", "age_ms": 100, "quality": "good" },
         ]});
         let text = "NAME  PATH        VALUE  UNIT    AGE  QUALITY\n\
                     u_l1  /3421/0/1   230.5  V     0.8 s  good\n\
-                    imp   /3421/0/25      -  Wh        -  -\n";
+                    imp   /3421/0/25      -  Wh        -  -\n\
+                    dim   /3416/0/1      40  %     0.1 s  good\n";
         assert_eq!(values_text(&value), text);
     }
 }

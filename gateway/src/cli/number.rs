@@ -31,6 +31,11 @@ pub(crate) fn of_value(value: &Value) -> String {
     }
 }
 
+/// Returns a unit for people: the registry has the symbols of SenML, where percent is `/100` (RFC 8798).
+pub(crate) fn unit(symbol: &str) -> &str {
+    if symbol == "/100" { "%" } else { symbol }
+}
+
 /// Returns a number of JSON for people.
 pub(super) fn text(number: &Number) -> String {
     match number.as_f64() {

@@ -199,7 +199,7 @@ impl Screen {
 }
 
 fn text_of_value(seen: &Seen) -> String {
-    format!("{} {} {}", seen.name, shown(seen), seen.unit)
+    format!("{} {} {}", seen.name, shown(seen), number::unit(&seen.unit))
         .trim_end()
         .to_owned()
 }
@@ -222,7 +222,7 @@ fn text_of(news: &News) -> String {
             "value       {endpoint} {path} {} = {} {}",
             seen.name,
             shown(seen),
-            seen.unit
+            number::unit(&seen.unit)
         )
         .trim_end()
         .to_owned(),

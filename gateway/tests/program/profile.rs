@@ -142,7 +142,7 @@ fn a_message_is_decoded_and_so_is_the_word_that_a_device_is_gone() {
     let output = decode("stat/hall/RESULT", r#"{"POWER":"ON"}"#);
     assert_eq!(
         stdout(&output),
-        "NAME   PATH       VALUE  UNIT\nrelay  /3413/0/2    100  /100\n"
+        "NAME   PATH       VALUE  UNIT\nrelay  /3413/0/2    100  %\n"
     );
     let gone = decode("tele/hall/LWT", "Offline");
     assert_eq!(stdout(&gone), "the device is gone\n");

@@ -108,7 +108,7 @@ fn text(profile: &CompiledProfile, meaning: &Meaning) -> String {
             point.name.to_string(),
             point.path.to_string(),
             shown(&sample.decoded),
-            point.unit.to_string(),
+            number::unit(&point.unit).to_owned(),
         ];
         if is_dated {
             row.push(sample.measured.map(rfc3339).unwrap_or_default());

@@ -5,6 +5,7 @@ use ucifi_core::Profile;
 use ucifi_profiles::CompiledProfile;
 
 use super::super::buffer::class_name;
+use super::super::number;
 use super::super::output::answer;
 use super::super::table::{Align, Table};
 use super::summary;
@@ -70,7 +71,7 @@ fn text(profile: &CompiledProfile) -> String {
         points.row(vec![
             point.name.to_string(),
             point.path.to_string(),
-            point.unit.to_string(),
+            number::unit(&point.unit).to_owned(),
             class_name(point.class).to_owned(),
         ]);
     }

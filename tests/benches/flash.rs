@@ -5,6 +5,8 @@
 
 #[path = "../daemon/mod.rs"]
 mod daemon;
+#[path = "../daemon/meters.rs"]
+mod meters;
 #[path = "../power/mount.rs"]
 mod mount;
 
@@ -15,7 +17,8 @@ use anyhow::Context;
 use tokio::time::Instant;
 use ucifi_sim::server::io;
 
-use daemon::{Daemon, Site};
+use daemon::Daemon;
+use meters::Site;
 use mount::Mounted;
 
 const UNITS: u8 = 32;
@@ -37,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let site = Site {
         state: &state,
         meters: UNITS,
-        units: daemon::start_meters(UNITS)?,
+        units: meters::start_meters(UNITS)?,
         server: running.address.port(),
         sections: "",
         options: "",
@@ -67,20 +70,16 @@ async fn measure(
     running: &mut io::Running,
     time: Duration,
 ) -> anyhow::Result<()> {
-    let before = drive.counts()?;
+    let (before, worked_before) = (drive.counts()?, gateway.processor_secs()?);
     let received = count(running, time).await;
-    let after = drive.counts()?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.id()?))?;
-    let rss = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS"))
-        .context("a process has memory")?;
+    let (after, worked) = (drive.counts()?, gateway.processor_secs()? - worked_before);
     eprintln!(
-        "{name}, {} s: {received} values received; {} bytes and {} FLUSHes reached the drive; {}",
+        "{name}, {} s: {received} values received; {} bytes and {} FLUSHes reached the drive; {worked:.2} s of \
+         processor time; {}",
         time.as_secs(),
         after.bytes - before.bytes,
         after.flushes - before.flushes,
-        rss.split_whitespace().collect::<Vec<_>>().join(" "),
+        gateway.memory()?,
     );
     Ok(())
 }

@@ -4,18 +4,19 @@
 
 #[path = "../daemon/mod.rs"]
 mod daemon;
+#[path = "../daemon/meters.rs"]
+mod meters;
 
 use std::time::Duration;
 
 use anyhow::Context;
 use ucifi_sim::server::io;
 
-use daemon::{Daemon, Site};
+use daemon::Daemon;
+use meters::Site;
 
 const UNITS: u8 = 32;
 const RUN: Duration = Duration::from_secs(60);
-/// Linux counts processor time in hundredths of a second, whatever the machine (`USER_HZ`).
-const TICKS_PER_SEC: f64 = 100.0;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let site = Site {
         state: &folder.path().join("state"),
         meters: UNITS,
-        units: daemon::start_meters(UNITS)?,
+        units: meters::start_meters(UNITS)?,
         server: running.address.port(),
         sections: "",
         options: "",
@@ -47,24 +48,8 @@ async fn count_values(running: &mut io::Running) -> usize {
 }
 
 fn report(gateway: &mut Daemon, received: usize) -> anyhow::Result<()> {
-    let process = format!("/proc/{}", gateway.id()?);
-    let status = std::fs::read_to_string(format!("{process}/status"))?;
-    for line in status
-        .lines()
-        .filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
-    {
-        eprintln!("{line}");
-    }
-    let stat = std::fs::read_to_string(format!("{process}/stat"))?;
-    let (_, after_name) = stat.rsplit_once(") ").context("a process has a name")?;
-    // proc(5): utime and stime are fields 14 and 15, the first after the name is 3.
-    let ticks: u64 = after_name
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    let seconds = ticks as f64 / TICKS_PER_SEC;
+    eprintln!("{}", gateway.memory()?);
+    let seconds = gateway.processor_secs()?;
     eprintln!(
         "{UNITS} units, {} s: {received} values received, {seconds:.2} s of processor time, {:.2} % of one core",
         RUN.as_secs(),

@@ -4,17 +4,12 @@
 //! sending of a PUSH_DATA to the arrival of the PULL_RESP there are two datagrams, the engines, and the way of the
 //! uplink through a channel to whoever makes it durable and back.
 
+mod plain_forwarder;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use lorawan::creator::DataPayloadCreator;
-use lorawan::keys::{AppSKey, NewSKey};
-use lorawan::parser::FCtrl;
-use serde_json::json;
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use ucifi_adapters::lorawan::forwarders::Config;
@@ -24,6 +19,11 @@ use ucifi_adapters::lorawan::{
 };
 use ucifi_core::field::{DevEui, DeviceClass, LoRaWanTraits};
 
+use plain_forwarder::{APP_S_KEY, NWK_S_KEY, PUSH_ACK, PlainForwarder};
+
+/// What a datagram is, by its fourth byte.
+const PULL_RESP: u8 = 3;
+const TX_ACK: u8 = 5;
 const DEVICES: u32 = 1_000;
 const ANSWERED: u32 = 2_000;
 /// Answers of one forwarder need their time on air: several, in turns, have enough of it.
@@ -31,6 +31,7 @@ const FORWARDERS: u8 = 24;
 /// From one answered uplink to the next: each forwarder has 120 ms for the 41 of its answer and its own gap.
 const PACE: Duration = Duration::from_millis(5);
 const FLOOD: u32 = 20_000;
+const PAYLOAD: [u8; 20] = [0x5a; 20];
 /// Reports on their way at a time: as many as the forwarders of a district have.
 const WINDOW: u32 = 16;
 /// How long an acknowledgement is waited for.
@@ -73,11 +74,8 @@ fn main() {
 }
 
 struct Site {
-    socket: UdpSocket,
+    forwarder: PlainForwarder,
     to: mpsc::Sender<ToNetwork>,
-    /// When the counters of the forwarders began.
-    begin: Instant,
-    counters: Vec<u32>,
 }
 
 impl Site {
@@ -110,32 +108,25 @@ impl Site {
             panic!("it listens on loopback");
         };
         tokio::spawn(keep(from, to.clone()));
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        socket.connect(address).await.expect("an address");
-        let site = Self {
-            socket,
+        let forwarder = PlainForwarder::start(address, FORWARDERS, DEVICES).await;
+        Self {
+            forwarder: forwarder.expect("loopback has sockets"),
             to,
-            begin: Instant::now(),
-            counters: vec![0; DEVICES as usize],
-        };
-        for forwarder in 0..FORWARDERS {
-            site.say(forwarder, 2, [0, 0], "").await;
-            assert_eq!(site.hear().await[3], 4);
         }
-        site
     }
 
     /// Sends a confirmed uplink; returns the time to its answer.
     async fn answered(&mut self, number: u32) -> Duration {
         let forwarder = (number % u32::from(FORWARDERS)) as u8;
-        let report = self.report(number % DEVICES, true);
         let begin = Instant::now();
-        self.say(forwarder, 0, [0, 1], &report).await;
+        self.send(forwarder, number, true).await;
         let time = loop {
-            let heard = self.hear().await;
-            if heard[3] == 3 {
+            let heard = self.forwarder.hear().await.expect("loopback");
+            if heard[3] == PULL_RESP {
                 let time = begin.elapsed();
-                self.say(forwarder, 5, [heard[1], heard[2]], "").await;
+                let token = [heard[1], heard[2]];
+                let acknowledged = self.forwarder.say(forwarder, TX_ACK, token, "").await;
+                acknowledged.expect("loopback takes it");
                 break time;
             }
         };
@@ -148,12 +139,11 @@ impl Site {
         let begin = Instant::now();
         let (mut open, mut lost) = (0, 0);
         for number in 0..FLOOD {
-            let report = self.report(number % DEVICES, false);
-            self.say(0, 0, [0, 1], &report).await;
+            self.send(0, number, false).await;
             open += 1;
             while open >= WINDOW {
-                match timeout(PATIENCE, self.hear()).await {
-                    Ok(heard) => open -= u32::from(heard[3] == 1),
+                match timeout(PATIENCE, self.forwarder.hear()).await {
+                    Ok(heard) => open -= u32::from(heard.expect("loopback")[3] == PUSH_ACK),
                     Err(_) => {
                         lost += open;
                         open = 0;
@@ -164,28 +154,13 @@ impl Site {
         (f64::from(FLOOD) / begin.elapsed().as_secs_f64(), lost)
     }
 
-    fn report(&mut self, device: u32, is_confirmed: bool) -> String {
-        let f_cnt = &mut self.counters[device as usize];
-        let phy = uplink(device, *f_cnt, is_confirmed);
-        *f_cnt += 1;
-        // It wraps.
-        let tmst = self.begin.elapsed().as_micros() as u32;
-        let rxpk = json!({"tmst": tmst, "freq": 868.1, "stat": 1, "modu": "LORA", "datr": "SF7BW125", "codr": "4/5",
-            "rssi": -50, "lsnr": 9.0, "size": phy.len(), "data": STANDARD.encode(phy)});
-        json!({ "rxpk": [rxpk] }).to_string()
-    }
-
-    async fn say(&self, forwarder: u8, identifier: u8, token: [u8; 2], body: &str) {
-        let mut datagram = vec![2, token[0], token[1], identifier];
-        datagram.extend([forwarder; 8]);
-        datagram.extend(body.as_bytes());
-        self.socket.send(&datagram).await.expect("loopback takes it");
-    }
-
-    async fn hear(&self) -> Vec<u8> {
-        let mut buffer = [0; 1_000];
-        let length = self.socket.recv(&mut buffer).await.expect("loopback");
-        buffer[..length].to_vec()
+    async fn send(&mut self, forwarder: u8, number: u32, is_confirmed: bool) {
+        let device = number % DEVICES;
+        let sent = self
+            .forwarder
+            .send(forwarder, device, &PAYLOAD, is_confirmed)
+            .await;
+        sent.expect("loopback takes it");
     }
 
     async fn statistics(&self) -> Statistics {
@@ -228,8 +203,8 @@ fn device(number: u32) -> NodeConfig {
         dev_eui: DevEui(u64::from(number).to_be_bytes()),
         activation: Activation::Abp {
             dev_addr: DevAddr(number),
-            nwk_s_key: Key::new([8; 16]),
-            app_s_key: Key::new([9; 16]),
+            nwk_s_key: Key::new(NWK_S_KEY),
+            app_s_key: Key::new(APP_S_KEY),
         },
         traits: LoRaWanTraits {
             class: DeviceClass::A,
@@ -237,20 +212,4 @@ fn device(number: u32) -> NodeConfig {
             uplink_every_secs: 900,
         },
     }
-}
-
-fn uplink(device: u32, f_cnt: u32, is_confirmed: bool) -> Vec<u8> {
-    let mut creator = DataPayloadCreator::new();
-    creator
-        .set_uplink(true)
-        .set_confirmed(is_confirmed)
-        .set_dev_addr(&device.to_le_bytes())
-        .set_fctrl(&FCtrl::new(0, true))
-        .set_fcnt(f_cnt)
-        .set_f_port(10);
-    let (nwk_s_key, app_s_key) = (NewSKey::from([8; 16]), AppSKey::from([9; 16]));
-    creator
-        .build(&[0x5a; 20], &[], &nwk_s_key, &app_s_key)
-        .expect("a short frame")
-        .to_vec()
 }

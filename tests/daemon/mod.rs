@@ -1,17 +1,15 @@
-//! The real binary with three-phase meters behind Modbus TCP and a simulated server, for suites that measure or starve
-//! it from outside.
+//! The real binary and a simulated server, for suites that measure it from outside.
 
-use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::time::Instant;
 
+use anyhow::Context;
 use lwm2m_client::object::ObjectTable;
-use ucifi_sim::modbus_unit::Unit;
 use ucifi_sim::server::{LwM2mServer, Transmission, io};
+
+/// Linux counts processor time in hundredths of a second, whatever the machine (`USER_HZ`).
+const TICKS_PER_SEC: f64 = 100.0;
 
 /// The binary at work; killed when dropped.
 pub(crate) struct Daemon(Child);
@@ -29,6 +27,25 @@ impl Daemon {
             Err(anyhow::anyhow!("the gateway has ended with {status}"))
         })
     }
+
+    /// Returns its memory now and at the most, as the kernel says it.
+    pub(crate) fn memory(&mut self) -> anyhow::Result<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
+        let of_memory = |line: &&str| line.starts_with("VmRSS") || line.starts_with("VmHWM");
+        let lines = status.lines().filter(of_memory);
+        let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+        Ok(words.join(" "))
+    }
+
+    /// Returns the processor time that it has used, in seconds.
+    pub(crate) fn processor_secs(&mut self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()?))?;
+        let (_, after_name) = stat.rsplit_once(") ").context("a process has a name")?;
+        // proc(5): utime and stime are fields 14 and 15, the first after the name is 3.
+        let times = after_name.split(' ').skip(11).take(2);
+        let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(ticks as f64 / TICKS_PER_SEC)
+    }
 }
 
 impl Drop for Daemon {
@@ -39,80 +56,9 @@ impl Drop for Daemon {
     }
 }
 
-/// What a configuration is made of.
-pub(crate) struct Site<'s> {
-    /// Where the state is kept.
-    pub(crate) state: &'s Path,
-    pub(crate) meters: u8,
-    /// The port of the meters.
-    pub(crate) units: u16,
-    /// The port of the server.
-    pub(crate) server: u16,
-    /// More sections.
-    pub(crate) sections: &'s str,
-    /// More options of every meter.
-    pub(crate) options: &'s str,
-}
-
-impl Site<'_> {
-    /// Writes the configuration into a folder, and returns its file.
-    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        let mut text = format!(
-            "[gateway]\nname = \"cab\"\ncontrol_socket = \"{}/control.sock\"\nstate_dir = \"{}\"\n{}\n\
-             [[server]]\nname = \"sim\"\nuri = \"coap://127.0.0.1:{}\"\n\
-             [[bus]]\nname = \"tcp\"\nport = \"tcp://127.0.0.1:{}\"\n",
-            folder.display(),
-            self.state.display(),
-            self.sections,
-            self.server,
-            self.units,
-        );
-        for unit in 1..=self.meters {
-            write!(
-                text,
-                "[[device]]\nid = \"m{unit}\"\nprofile = \"eastron.sdm630\"\nbus = \"tcp\"\nunit = {unit}\n{}\n",
-                self.options
-            )?;
-        }
-        let config = folder.join("gateway.toml");
-        std::fs::write(&config, text)?;
-        Ok(config)
-    }
-}
-
 /// Starts a server that acknowledges.
 pub(crate) async fn start_server() -> anyhow::Result<io::Running> {
     let table = Arc::new(ObjectTable::builtin());
     let server = LwM2mServer::new(table, Transmission::default(), 1);
     Ok(io::start("127.0.0.1:0".parse()?, server).await?)
-}
-
-/// Answers for so many meters on every connection, framed as Modbus TCP; returns the port.
-pub(crate) fn start_meters(meters: u8) -> anyhow::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || serve_connection(connection, meters));
-        }
-    });
-    Ok(port)
-}
-
-fn serve_connection(mut connection: TcpStream, meters: u8) -> std::io::Result<()> {
-    let began = Instant::now();
-    let mut units: Vec<Unit> = (0..=meters).map(Unit::sdm630).collect();
-    let mut header = [0; 7];
-    loop {
-        connection.read_exact(&mut header)?;
-        let mut pdu = vec![0; usize::from(header[5]).saturating_sub(1)];
-        connection.read_exact(&mut pdu)?;
-        let Some(unit) = units.get_mut(usize::from(header[6])) else {
-            continue;
-        };
-        let answer = unit.answer(&pdu, began.elapsed());
-        let length = (answer.len() + 1) as u16;
-        header[4..6].copy_from_slice(&length.to_be_bytes());
-        connection.write_all(&[&header[..], &answer].concat())?;
-    }
 }

@@ -80,6 +80,8 @@ pub(crate) struct News {
     pub(crate) requalified: BTreeSet<(ObjectId, InstanceId)>,
     /// Resources with another value that is to be seen and owed to nobody.
     pub(crate) unowed: BTreeSet<Key>,
+    /// Resources of which a frame says again what was worth telling before.
+    pub(crate) said_again: BTreeSet<Key>,
     /// What a person should know.
     pub(crate) events: Vec<Event>,
 }

@@ -38,6 +38,7 @@ use crate::field::{Delivery, DownlinkId, Freshness, Link, Reachability, Uplink};
 use crate::model::Shown;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
+use crate::tree;
 use losses::Losses;
 use removed::Removal;
 use saving::Saving;
@@ -194,8 +195,15 @@ impl Gateway {
             .collect();
         let owed = told.iter().map(|index| self.owe(*index, &news, now)).collect();
         self.take_readings(device, owed, now);
+        let mut waits = false;
+        for key in &news.said_again {
+            waits |= self.debts.memory.say_again(device, tree::path(*key));
+        }
         for index in told {
             self.tell(index, &news, now);
+        }
+        if waits {
+            self.see_to_buffer(now);
         }
     }
 

@@ -21,6 +21,10 @@ pub const MAX_READINGS_PER_COMMIT: usize = MAX_QUEUED_READINGS / 4;
 /// Frames whose senders wait for an acknowledgement: each has a reading in memory at least, or it would have got it.
 pub const MAX_OPEN_RECEIPTS: usize = MAX_QUEUED_READINGS;
 
+/// Frames that wait for one reading to be safe, since they say it again: as many as a broker has under way. Beyond that
+/// the oldest is not acknowledged: its connection is long gone.
+pub const MAX_RECEIPTS_PER_READING: usize = 2_048;
+
 /// How long before an acknowledgement is wanted the commit begins that it waits for: what a slow card takes.
 pub const SETTLE_MARGIN: Duration = Duration::from_millis(150);
 

@@ -86,6 +86,7 @@ impl Device {
             };
             touched.extend(key);
         }
+        news.said_again = self.derived_from(&news.said_again);
         self.requalify(touched, &before, at, news);
     }
 
@@ -101,6 +102,7 @@ impl Device {
         if let Some(time) = measured.time.filter(|_| is_of_a_log)
             && point.has_said(&measured.value, time)
         {
+            news.said_again.insert(point.key);
             return None;
         }
         let (key, class) = (point.key, point.class);
@@ -118,6 +120,8 @@ impl Device {
                 time,
                 class,
             });
+        } else {
+            news.said_again.insert(key);
         }
         if is_older {
             return None;

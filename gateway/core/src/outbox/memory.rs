@@ -52,8 +52,8 @@ pub(crate) struct Held {
     since: Instant,
     in_flight: Servers,
     stage: Stage,
-    /// Of which frame with a receipt it comes.
-    turn: Option<Turn>,
+    /// The frames with a receipt that it comes of, or that have said it again.
+    turns: Vec<Turn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     held: BTreeMap<u64, Held>,
+    /// The last one of each resource of a device.
+    latest: BTreeMap<(usize, Path), u64>,
     /// The number that the next reading gets.
     next_seq: u64,
     bytes: usize,
@@ -147,6 +149,7 @@ impl Memory {
         self.bytes += reading.size();
         self.resting.insert(seq);
         self.spare.insert((Reverse(new.class), seq));
+        self.latest.insert((new.device, new.path), seq);
         let held = Held {
             reading,
             device: new.device,
@@ -155,10 +158,27 @@ impl Memory {
             since: now,
             in_flight: Servers::default(),
             stage: Stage::Resting,
-            turn: self.receipts.push(seq),
+            turns: self.receipts.push(seq).into_iter().collect(),
         };
         self.held.insert(seq, held);
         seq
+    }
+
+    /// Notes that the present frame says of a resource what was worth telling before: as long as that is in memory, the
+    /// frame is as little safe as the one that said it first. Says whether it waits for it.
+    pub(crate) fn say_again(&mut self, device: usize, path: Path) -> bool {
+        let latest = self.latest.get(&(device, path));
+        let Some((seq, held)) = latest.and_then(|seq| Some((*seq, self.held.get_mut(seq)?))) else {
+            return false;
+        };
+        let Some(turn) = self.receipts.join(seq, held.stage != Stage::BeingStored) else {
+            return false;
+        };
+        held.turns.push(turn);
+        if held.turns.len() > limits::MAX_RECEIPTS_PER_READING {
+            self.receipts.forget(held.turns.remove(0));
+        }
+        true
     }
 
     /// Takes out one reading for which there is no room: the oldest of those that matter least.
@@ -263,8 +283,8 @@ impl Memory {
             };
             if let Some(held) = self.held.get_mut(&seq) {
                 held.stage = Stage::BeingStored;
-                if let Some(turn) = held.turn {
-                    self.receipts.begin_storing(turn, seq);
+                for turn in &held.turns {
+                    self.receipts.begin_storing(*turn, seq);
                 }
                 self.spare.remove(&(Reverse(class), seq));
                 self.due_bytes -= held.reading.size();
@@ -294,8 +314,8 @@ impl Memory {
     fn make_due(&mut self, seq: u64, now: Instant) {
         if let Some(held) = self.held.get_mut(&seq) {
             held.stage = Stage::Due;
-            if let Some(turn) = held.turn {
-                self.receipts.rest(turn, seq);
+            for turn in &held.turns {
+                self.receipts.rest(*turn, seq);
             }
             self.due.insert((held.class, seq));
             self.due_bytes += held.reading.size();
@@ -313,8 +333,12 @@ impl Memory {
             self.due_bytes -= size;
             self.due_since.take_if(|_| self.due.is_empty());
         }
-        if let Some(turn) = held.turn {
-            self.receipts.leave(turn, seq);
+        for turn in &held.turns {
+            self.receipts.leave(*turn, seq);
+        }
+        let path = (held.device, held.reading.path);
+        if self.latest.get(&path) == Some(&seq) {
+            self.latest.remove(&path);
         }
         Some(held)
     }

@@ -62,10 +62,24 @@ impl Receipts {
 
     /// Notes a new reading; returns the turn of the frame that it comes of.
     pub(super) fn push(&mut self, seq: u64) -> Option<Turn> {
+        self.join(seq, true)
+    }
+
+    /// Notes that the present frame waits for a reading, which may rest or be on its way to the disk; returns its turn.
+    pub(super) fn join(&mut self, seq: u64, is_resting: bool) -> Option<Turn> {
         let turn = self.present?;
         self.open.get_mut(&turn)?.unpaid += 1;
-        self.rest(turn, seq);
+        if is_resting {
+            self.rest(turn, seq);
+        }
         Some(turn)
+    }
+
+    /// Forgets a frame: it is never acknowledged, and its sender repeats it.
+    pub(super) fn forget(&mut self, turn: Turn) {
+        if let Some(settle_by) = self.open.remove(&turn).and_then(|open| open.receipt.settle_by) {
+            self.hurried.remove(&(settle_by, turn));
+        }
     }
 
     /// Notes that a reading is not on its way to the disk any more.

@@ -100,6 +100,23 @@ fn without_a_server_a_frame_is_settled_only_when_it_is_durable() {
 }
 
 #[test]
+fn a_frame_that_says_again_what_is_not_safe_yet_is_not_settled_before_it() {
+    let mut cabinet = running(config());
+    cabinet.is_connected = false;
+    say(&mut cabinet, "lamp-1", (1, 2), None);
+    cabinet.run_ms(100);
+    // Its broker has lost the connection and sends what was not acknowledged again.
+    say(&mut cabinet, "lamp-1", (2, 2), None);
+    say(&mut cabinet, "lamp-1", (3, 2), Some(2_000));
+    assert_eq!(cabinet.receipts(), [0; 0]);
+    cabinet.run_ms(2_000);
+    assert_eq!(cabinet.receipts(), [1, 2, 3], "the most hurried has its way");
+    assert_eq!(cabinet.buffer.stored.len(), 1);
+    say(&mut cabinet, "lamp-1", (4, 2), None);
+    assert_eq!(cabinet.receipts(), [4], "it is durable already");
+}
+
+#[test]
 fn a_power_cut_before_the_commit_leaves_a_frame_to_be_repeated() {
     let mut cabinet = running(config());
     cabinet.is_connected = false;
@@ -231,6 +248,20 @@ fn no_more_receipts_are_open_than_there_is_room_for_readings() {
         settled.len()
     );
     assert!(settled.is_sorted());
+}
+
+#[test]
+fn of_the_frames_that_say_the_same_no_more_wait_than_there_is_room_for() {
+    let mut cabinet = running(config());
+    cabinet.buffer.failure = Some(DiskError::Full);
+    cabinet.is_connected = false;
+    let (room, more) = (limits::MAX_RECEIPTS_PER_READING as u64, 10);
+    for id in 0..room + more {
+        say(&mut cabinet, "lamp-1", (id, 2), None);
+    }
+    cabinet.buffer.failure = None;
+    cabinet.run_ms(200_000);
+    assert_eq!(cabinet.receipts(), (more..room + more).collect::<Vec<_>>());
 }
 
 /// One thing that happens to a gateway whose senders wait.

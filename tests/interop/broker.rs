@@ -3,7 +3,7 @@
 //! After a reconnect mosquitto 2.0.11 sends everything that it has kept at once, whatever its `max_inflight_messages` and
 //! the receive maximum of MQTT 5 say: there are thousands of messages under way then, and the adapter stops reading.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -70,10 +70,10 @@ async fn lose_nothing(version: Version) -> anyhow::Result<()> {
     let took = began.elapsed();
     eprintln!(
         "{version:?}: {MESSAGES} messages, {kills} kills, {repeated} came again, {} acknowledged, {took:?}",
-        acknowledged(&record)
+        mqtt_relay::acknowledged(&record)
     );
     ensure!(kills >= 3, "only {kills} kills");
-    in_order(&record)
+    mqtt_relay::in_order(&record)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,38 +169,6 @@ async fn relay(broker: SocketAddr, durable: Durable) -> anyhow::Result<(SocketAd
 fn number(packet: &[u8]) -> Option<u32> {
     let mark = packet.iter().rposition(|byte| *byte == b'#')?;
     std::str::from_utf8(&packet[mark + 1..]).ok()?.parse().ok()
-}
-
-fn acknowledged(record: &Record) -> usize {
-    let record = record.lock().expect("nobody panics while it is held");
-    let seen = record.iter().flatten();
-    seen.filter(|one| matches!(one, Seen::Acknowledged { .. }))
-        .count()
-}
-
-/// Each connection acknowledges a beginning of what it brought, in order.
-fn in_order(record: &Record) -> anyhow::Result<()> {
-    for (place, seen) in record
-        .lock()
-        .expect("nobody panics while it is held")
-        .iter()
-        .enumerate()
-    {
-        let mut due = VecDeque::new();
-        for one in seen {
-            match one {
-                Seen::Message { packet_id, .. } => due.push_back(*packet_id),
-                Seen::Acknowledged { packet_id } => {
-                    let first = due.pop_front();
-                    ensure!(
-                        first == Some(*packet_id),
-                        "connection {place}: {packet_id}, not {first:?}, is acknowledged"
-                    );
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A running adapter, and what a gateway would keep of its messages until they are safe.

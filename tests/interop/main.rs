@@ -2,9 +2,11 @@
 //!
 //! `.ci/run` installs the peers and sets `UCIFI_LESHAN` and `UCIFI_PYTHON`; the feature `interop` builds the suite.
 
+mod arrivals;
 mod broker;
 mod cabinet;
 mod json_process;
+mod kills;
 mod leshan;
 mod mosquitto;
 mod mqtt_relay;

@@ -15,35 +15,37 @@ const PLACES: [&str; 2] = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
 pub(crate) struct Mosquitto {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Mosquitto {
-    /// Starts it with `max_queued_messages 0`: what nobody has acknowledged is kept, however much it is.
+    /// Starts it with `max_queued_messages 0`: what nobody has acknowledged is kept, however much it is, also through a
+    /// restart.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let file = folder.path().join("mosquitto.conf");
         let settings = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence false\nuser root\n"
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence true\n\
+             persistence_location {}/\nuser root\n",
+            folder.path().display()
         );
-        std::fs::write(&file, settings)?;
-        let program = PLACES.into_iter().find(|place| Path::new(place).exists());
-        let child = Command::new(program.unwrap_or("mosquitto"))
-            .arg("-c")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start mosquitto, `.ci/peers` installs it")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        std::fs::write(folder.path().join("mosquitto.conf"), settings)?;
         let started = Self {
-            child,
-            address,
-            _folder: folder,
+            child: run(&folder)?,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            folder,
         };
         started.wait()?;
         Ok(started)
+    }
+
+    /// Ends it as systemd does, and starts it again.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(told.success(), "cannot signal mosquitto");
+        self.child.wait()?;
+        self.child = run(&self.folder)?;
+        self.wait()
     }
 
     fn wait(&self) -> anyhow::Result<()> {
@@ -57,15 +59,15 @@ impl Mosquitto {
 
     /// Publishes each line as a message of QoS 1, and returns when the broker has them all.
     pub(crate) fn publish(&self, topic: &str, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
-        self.run(topic, &["-q", "1"], lines)
+        self.say(topic, &["-q", "1"], lines)
     }
 
     /// Publishes one that the broker keeps for whoever subscribes later.
     pub(crate) fn publish_retained(&self, topic: &str, line: &str) -> anyhow::Result<()> {
-        self.run(topic, &["-q", "1", "-r"], std::iter::once(line.to_owned()))
+        self.say(topic, &["-q", "1", "-r"], std::iter::once(line.to_owned()))
     }
 
-    fn run(&self, topic: &str, options: &[&str], lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    fn say(&self, topic: &str, options: &[&str], lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
         let mut publisher = Command::new("mosquitto_pub")
             .args(["-h", "127.0.0.1", "-l", "-t", topic, "-p"])
             .arg(self.address.port().to_string())
@@ -81,6 +83,17 @@ impl Mosquitto {
         ensure!(publisher.wait()?.success(), "mosquitto_pub failed");
         Ok(())
     }
+}
+
+fn run(folder: &TempDir) -> anyhow::Result<Child> {
+    let program = PLACES.into_iter().find(|place| Path::new(place).exists());
+    Command::new(program.unwrap_or("mosquitto"))
+        .arg("-c")
+        .arg(folder.path().join("mosquitto.conf"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start mosquitto, `.ci/peers` installs it")
 }
 
 impl Drop for Mosquitto {

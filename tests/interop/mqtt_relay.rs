@@ -2,9 +2,11 @@
 //!
 //! It reads the packets for itself (MQTT 3.1.1, section 2; MQTT 5 has the packet identifiers in the same places).
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use anyhow::ensure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -54,6 +56,50 @@ pub(crate) async fn start(broker: SocketAddr, check: Check) -> anyhow::Result<(S
         }
     });
     Ok((address, kept))
+}
+
+/// Returns how many acknowledgements there were.
+pub(crate) fn acknowledged(record: &Record) -> usize {
+    let record = record.lock().expect("nobody panics while it is held");
+    record.iter().map(|connection| count(connection).1).sum()
+}
+
+/// Returns how many messages of the last connection are not acknowledged.
+pub(crate) fn under_way(record: &Record) -> usize {
+    let record = record.lock().expect("nobody panics while it is held");
+    let (messages, acknowledged) = record.last().map_or((0, 0), |connection| count(connection));
+    messages - acknowledged
+}
+
+fn count(connection: &[Seen]) -> (usize, usize) {
+    let is_message = |seen: &&Seen| matches!(seen, Seen::Message { .. });
+    let messages = connection.iter().filter(is_message).count();
+    (messages, connection.len() - messages)
+}
+
+/// Each connection acknowledges a beginning of what it brought, in order.
+pub(crate) fn in_order(record: &Record) -> anyhow::Result<()> {
+    for (place, seen) in record
+        .lock()
+        .expect("nobody panics while it is held")
+        .iter()
+        .enumerate()
+    {
+        let mut due = VecDeque::new();
+        for one in seen {
+            match one {
+                Seen::Message { packet_id, .. } => due.push_back(*packet_id),
+                Seen::Acknowledged { packet_id } => {
+                    let first = due.pop_front();
+                    ensure!(
+                        first == Some(*packet_id),
+                        "connection {place}: {packet_id}, not {first:?}, is acknowledged"
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Carries whole packets until one end is closed, which closes the other.

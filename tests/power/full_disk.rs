@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use ucifi_sim::server::io;
 
 use crate::ballast;
-use crate::daemon::{self, Daemon, Site};
+use crate::daemon::{self, Daemon};
+use crate::meters::{self, Site};
 use crate::mount::{self, Mounted};
 
 const METERS: u8 = 10;
@@ -67,7 +68,7 @@ impl Rig {
         let site = Site {
             state: &state,
             meters: METERS,
-            units: daemon::start_meters(METERS)?,
+            units: meters::start_meters(METERS)?,
             server: running.address.port(),
             sections: BUFFER,
             options: OFTEN,

@@ -16,6 +16,8 @@ mod kept;
 mod ledger;
 mod load;
 mod machine;
+#[path = "../daemon/meters.rs"]
+mod meters;
 mod mount;
 mod plain;
 mod said;

@@ -9,6 +9,8 @@ mod daemon;
 mod meters;
 #[path = "../power/mount.rs"]
 mod mount;
+#[path = "../daemon/usage.rs"]
+mod usage;
 
 use std::path::Path;
 use std::time::Duration;

@@ -6,6 +6,8 @@
 mod daemon;
 #[path = "../daemon/meters.rs"]
 mod meters;
+#[path = "../daemon/usage.rs"]
+mod usage;
 
 use std::time::Duration;
 

@@ -8,6 +8,8 @@
 
 #[path = "../daemon/mod.rs"]
 mod daemon;
+#[path = "../daemon/usage.rs"]
+mod usage;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -8,6 +8,8 @@
 #[path = "../daemon/mod.rs"]
 mod daemon;
 mod plain_forwarder;
+#[path = "../daemon/usage.rs"]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -96,6 +96,11 @@ impl Failure {
         }
     }
 
+    /// Returns the failure of something that was tried, with the reason.
+    pub fn cannot(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self::new(ExitStatus::Failed, format!("cannot {what}: {error}"))
+    }
+
     /// Returns a failure whose reasons have been printed.
     pub const fn said(status: ExitStatus) -> Self {
         Self {

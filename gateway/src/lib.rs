@@ -10,10 +10,14 @@ pub mod control;
 pub mod demo;
 pub mod exit;
 mod hex;
+#[cfg(feature = "demo")]
+mod interrupt;
 pub mod limits;
 pub mod logging;
 pub mod meaning;
 mod profiles;
 pub mod runtime;
 mod service;
+#[cfg(feature = "demo")]
+mod simulate;
 pub mod store;

@@ -30,6 +30,14 @@ impl JsonPath {
             Step::Index(index) => json.get(index),
         })
     }
+
+    /// Returns the value at the path, to change it.
+    pub(crate) fn find_mut<'j>(&self, json: &'j mut Json) -> Option<&'j mut Json> {
+        self.0.iter().try_fold(json, |json, step| match step {
+            Step::Key(key) => json.get_mut(key),
+            Step::Index(index) => json.get_mut(index),
+        })
+    }
 }
 
 impl FromStr for JsonPath {

@@ -112,7 +112,7 @@ impl Place {
         self.number.read(bytes, self.at)
     }
 
-    fn integer(&self, bytes: &[u8]) -> Option<i128> {
+    pub(crate) fn integer(&self, bytes: &[u8]) -> Option<i128> {
         match self.read(bytes)? {
             Raw::Integer(value) => Some(value),
             Raw::Float(_) | Raw::Decimal(_) => None,

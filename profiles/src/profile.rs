@@ -88,11 +88,17 @@ pub(crate) struct Uplinks {
 }
 
 impl Uplinks {
-    fn decode(&self, data: &LoRaWanData) -> Option<Meaning> {
+    /// Returns the kind of payload that this is.
+    pub(crate) fn payload_of(&self, data: &LoRaWanData) -> Option<&Payload> {
         let of_port = self.payloads.iter().filter(|(port, _)| *port == data.f_port);
         let (_, payload) = of_port
             .into_iter()
             .find(|(_, payload)| payload.is(&data.payload))?;
+        Some(payload)
+    }
+
+    fn decode(&self, data: &LoRaWanData) -> Option<Meaning> {
+        let payload = self.payload_of(data)?;
         let samples = payload.decode(&data.payload);
         // What should say something and does not is of a kind that the profile does not know.
         (!samples.is_empty() || !payload.says_something()).then(|| Meaning::of(samples))

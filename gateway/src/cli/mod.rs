@@ -19,7 +19,9 @@ mod trace;
 
 pub use arguments::Arguments;
 #[cfg(feature = "demo")]
-pub use arguments::DemoOptions;
+pub use arguments::{DemoOptions, SimulateOptions};
+#[cfg(feature = "demo")]
+pub(crate) use profile::profile_of;
 
 use std::process::ExitCode;
 
@@ -74,5 +76,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Objects(command) => objects::objects(&config, command),
         #[cfg(feature = "demo")]
         Command::Demo(options) => crate::demo::demo(&options, log.as_deref().unwrap_or("error")),
+        #[cfg(feature = "demo")]
+        Command::Simulate(options) => {
+            crate::simulate::simulate(&config, &options, log.as_deref().unwrap_or("error"))
+        }
     }
 }

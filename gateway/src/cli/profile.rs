@@ -40,7 +40,7 @@ pub(super) fn profile(config: &Path, command: ProfileCommand) -> Result<(), Fail
     }
 }
 
-fn one_of<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c CompiledProfile, Failure> {
+fn one_of<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c Arc<CompiledProfile>, Failure> {
     if let Some(profile) = catalogue.find(id) {
         return Ok(profile);
     }
@@ -52,6 +52,17 @@ fn one_of<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c CompiledProfile,
         ExitStatus::NotFound,
         format!("there is no profile {id:?}{near}"),
     ))
+}
+
+/// Returns the profile that is meant: that of a file, where a file is named, else that of an id.
+#[cfg(feature = "demo")]
+pub(crate) fn profile_of(config: &Path, name: &str) -> Result<Arc<CompiledProfile>, Failure> {
+    let file = PathBuf::from(name);
+    if file.is_file() || name.contains('/') || name.ends_with(".toml") {
+        let mut compiled = compile_all(config, &[file]).map_err(invalid)?;
+        return Ok(compiled.remove(0));
+    }
+    one_of(&known(config)?, name).cloned()
 }
 
 /// The stock profiles, and those of `profiles.d` beside the configuration if there is one.

@@ -100,32 +100,44 @@ pub(super) fn read(section: &Section<'_>, secrets: &Secrets) -> Option<Broker> {
 }
 
 fn uri_of(item: Item<'_>) -> Option<BrokerUri> {
-    const MQTT_PORT: u16 = 1883;
-    const HELP: &str = "as in mqtt://127.0.0.1:1883";
     let text = item.string()?;
-    let Some(rest) = text.strip_prefix("mqtt://") else {
-        let (reason, help) = match text.split_once("://").map(|(scheme, _)| scheme) {
-            Some("mqtts" | "ssl" | "tls") => (
-                "TLS is not in this version",
-                "use mqtt:// inside a protected network",
-            ),
-            Some("ws" | "wss") => ("WebSockets are not in this version", HELP),
-            Some("tcp") => ("the scheme of MQTT is mqtt://", HELP),
-            Some(_) | None => ("no broker is reached that way", HELP),
-        };
-        return item.error_with_help(format!("uri {text:?}: {reason}"), help);
-    };
-    if rest.contains('@') {
-        let message = "uri has a user name in it, where logs would show its password";
-        return item.error_with_help(message, "use username and password_file");
+    match BrokerUri::parse(text) {
+        Ok(uri) => Some(uri),
+        Err((reason, help)) => item.error_with_help(format!("uri {reason}"), help),
     }
-    match host_and_port(rest, MQTT_PORT) {
-        Ok((host, port)) => Some(BrokerUri {
+}
+
+impl BrokerUri {
+    /// Reads a URI.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that go on after "uri", and what to write instead.
+    pub(crate) fn parse(text: &str) -> Result<Self, (String, &'static str)> {
+        const MQTT_PORT: u16 = 1883;
+        const HELP: &str = "as in mqtt://127.0.0.1:1883";
+        let Some(rest) = text.strip_prefix("mqtt://") else {
+            let (reason, help) = match text.split_once("://").map(|(scheme, _)| scheme) {
+                Some("mqtts" | "ssl" | "tls") => (
+                    "TLS is not in this version",
+                    "use mqtt:// inside a protected network",
+                ),
+                Some("ws" | "wss") => ("WebSockets are not in this version", HELP),
+                Some("tcp") => ("the scheme of MQTT is mqtt://", HELP),
+                Some(_) | None => ("no broker is reached that way", HELP),
+            };
+            return Err((format!("{text:?}: {reason}"), help));
+        };
+        if rest.contains('@') {
+            let reason = "has a user name in it, where logs would show its password";
+            return Err((reason.to_owned(), "use username and password_file"));
+        }
+        let (host, port) =
+            host_and_port(rest, MQTT_PORT).map_err(|reason| (format!("{text:?} {reason}"), HELP))?;
+        Ok(Self {
             text: text.to_owned(),
             host,
             port,
-        }),
-        Err(reason) => item.error_with_help(format!("uri {text:?} {reason}"), HELP),
+        })
     }
 }
 

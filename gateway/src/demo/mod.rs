@@ -18,10 +18,9 @@ mod view;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::DemoOptions;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
 use cabinet::Cabinet;
 
 /// The demo is the same each time.
@@ -40,46 +39,20 @@ const SETTLES: Duration = Duration::from_secs(30);
 /// When something could not be started, or what the demo is to show did not happen.
 pub fn demo(options: &DemoOptions, log: &str) -> Result<(), Failure> {
     crate::logging::start(log)?;
-    let runtime = Runtime::new().map_err(|error| failed("start", &error))?;
+    let runtime = Runtime::new().map_err(|error| Failure::cannot("start", &error))?;
     let outcome = runtime.block_on(play(options));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
 async fn play(options: &DemoOptions) -> Result<(), Failure> {
-    let folder = tempfile::tempdir().map_err(|error| failed("make a folder for the state", &error))?;
+    let folder =
+        tempfile::tempdir().map_err(|error| Failure::cannot("make a folder for the state", &error))?;
     let folder = folder.path();
     let cabinet = Cabinet::open(SEED).await;
-    let cabinet = cabinet.map_err(|error| failed("make a pseudo-terminal and a broker", &error))?;
+    let cabinet = cabinet.map_err(|error| Failure::cannot("make a pseudo-terminal and a broker", &error))?;
     match &options.server {
         None => simulated::play(options, &cabinet, folder).await,
         Some(uri) => real::play(options, uri, &cabinet, folder).await,
     }
-}
-
-/// What a person or the system says to end the demo early.
-struct Interrupt {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupt {
-    fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(|error| failed("catch signals", &error));
-        Ok(Self {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-        })
-    }
-
-    async fn comes(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-fn failed(what: &str, error: &dyn std::error::Error) -> Failure {
-    Failure::new(ExitStatus::Failed, format!("cannot {what}: {error}"))
 }

@@ -9,9 +9,10 @@ use super::screen::Screen;
 use super::site::Site;
 use super::tally::Tally;
 use super::view::News;
-use super::{Interrupt, REDRAW, SEED, SETTLES, failed};
+use super::{REDRAW, SEED, SETTLES};
 use crate::cli::DemoOptions;
 use crate::exit::{ExitStatus, Failure};
+use crate::interrupt::Interrupt;
 
 pub(super) async fn play(
     options: &DemoOptions,
@@ -22,7 +23,7 @@ pub(super) async fn play(
     let mut interrupt = Interrupt::catch()?;
     let site = Site::start(cabinet.configuration(uri, folder)?, SEED)?;
     let street = cabinet.switch_on(SEED).await;
-    let _street = street.map_err(|error| failed("start a packet forwarder", &error))?;
+    let _street = street.map_err(|error| Failure::cannot("start a packet forwarder", &error))?;
     let mut show = Show {
         site,
         screen: Screen::new(options.json, cabinet.describe(), uri),

@@ -16,9 +16,10 @@ use super::script::Script;
 use super::site::Site;
 use super::tally::{Arrivals, Tally};
 use super::view::View;
-use super::{Interrupt, REDRAW, SEED, SETTLES, failed};
+use super::{REDRAW, SEED, SETTLES};
 use crate::cli::DemoOptions;
 use crate::exit::{ExitStatus, Failure};
+use crate::interrupt::Interrupt;
 
 /// How long the server's events of a moment may take to be told.
 const EVENTS_SETTLE: Duration = Duration::from_millis(30);
@@ -68,11 +69,11 @@ impl Stage {
         let server = LwM2mServer::new(objects.clone(), Transmission::default(), SEED);
         let server = server_io::start((Ipv4Addr::LOCALHOST, 0).into(), server)
             .await
-            .map_err(|error| failed("listen on loopback", &error))?;
+            .map_err(|error| Failure::cannot("listen on loopback", &error))?;
         let uri = format!("coap://{}", server.address);
         let site = Site::start(cabinet.configuration(&uri, folder)?, SEED)?;
         let street = cabinet.switch_on(SEED).await;
-        let street = street.map_err(|error| failed("start a packet forwarder", &error))?;
+        let street = street.map_err(|error| Failure::cannot("start a packet forwarder", &error))?;
         Ok(Self {
             site,
             view: View::new(objects, start),

@@ -3,7 +3,6 @@
 use serde_json::Value as Json;
 use tokio::task::JoinHandle;
 
-use super::failed;
 use super::tally::Tally;
 use crate::config::Loaded;
 use crate::control::{ControlSocket, Reply, Request};
@@ -20,8 +19,10 @@ impl Site {
     /// Starts the gateway.
     pub(super) fn start(loaded: Loaded, seed: u64) -> Result<Self, Failure> {
         let path = loaded.configuration.gateway.control_socket.clone();
-        let socket = ControlSocket::bind(&path).map_err(|error| failed("listen for commands", &error))?;
-        let running = runtime::start(loaded, seed).map_err(|error| failed("start the gateway", &error))?;
+        let socket =
+            ControlSocket::bind(&path).map_err(|error| Failure::cannot("listen for commands", &error))?;
+        let running =
+            runtime::start(loaded, seed).map_err(|error| Failure::cannot("start the gateway", &error))?;
         let control = tokio::spawn(socket.serve(running.calls()));
         Ok(Self { running, control })
     }
@@ -45,6 +46,6 @@ impl Site {
         self.control.abort();
         // The socket's file goes with the task.
         self.control.await.ok();
-        stopped.map_err(|error| failed("run the gateway", &error))
+        stopped.map_err(|error| Failure::cannot("run the gateway", &error))
     }
 }

@@ -24,6 +24,9 @@ mod restart;
 mod service;
 #[cfg(test)]
 mod setup;
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod simulate;
 #[cfg(test)]
 mod site;
 

@@ -26,6 +26,9 @@ pub const MAX_DATAGRAMS: usize = 100_000;
 /// Events of a running server or radio field that wait to be taken: some seconds of a thousand clients.
 pub const MAX_EVENTS: usize = 10_000;
 
+/// Exchanges of a unit that wait for whoever follows them; the oldest goes first.
+pub const MAX_EXCHANGES: usize = 1_000;
+
 /// Faults of a run that the ledger tells: one is enough to fail, and a few more help to see why.
 pub const MAX_FAULTS: usize = 20;
 

@@ -11,9 +11,12 @@ mod signal;
 pub use registers::{Exception, Registers};
 pub use signal::Signal;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ucifi_core::field::Table;
+
+use crate::limits;
 
 /// One unit: its address, its registers and the time it needs before it answers.
 #[derive(Clone, Debug)]
@@ -22,6 +25,17 @@ pub struct Unit {
     registers: Registers,
     turnaround: Duration,
     requests: u64,
+    /// What was asked and answered, where somebody follows it.
+    exchanges: Option<VecDeque<Exchange>>,
+}
+
+/// A request and its answer, both without address and CRC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What was asked.
+    pub request: Vec<u8>,
+    /// What was answered.
+    pub answer: Vec<u8>,
 }
 
 impl Unit {
@@ -32,7 +46,21 @@ impl Unit {
             registers,
             turnaround: Duration::from_millis(25),
             requests: 0,
+            exchanges: None,
         }
+    }
+
+    /// Keeps what it is asked and answers, for [`Self::take_exchanges`].
+    #[must_use]
+    pub fn followed(mut self) -> Self {
+        self.exchanges = Some(VecDeque::new());
+        self
+    }
+
+    /// Returns what it was asked and has answered since this was called last.
+    pub fn take_exchanges(&mut self) -> Vec<Exchange> {
+        let kept = self.exchanges.as_mut().map(std::mem::take);
+        kept.unwrap_or_default().into()
     }
 
     /// Sets the time between the end of a request and the start of its answer.
@@ -71,8 +99,19 @@ impl Unit {
     pub fn answer(&mut self, pdu: &[u8], elapsed: Duration) -> Vec<u8> {
         self.requests += 1;
         let function = pdu.first().copied().unwrap_or(0);
-        self.serve(function, pdu, elapsed)
-            .unwrap_or_else(|exception| refusal(function, exception))
+        let answer = self
+            .serve(function, pdu, elapsed)
+            .unwrap_or_else(|exception| refusal(function, exception));
+        if let Some(exchanges) = &mut self.exchanges {
+            if exchanges.len() >= limits::MAX_EXCHANGES {
+                exchanges.pop_front();
+            }
+            exchanges.push_back(Exchange {
+                request: pdu.to_vec(),
+                answer: answer.clone(),
+            });
+        }
+        answer
     }
 
     fn serve(&mut self, function: u8, pdu: &[u8], elapsed: Duration) -> Result<Vec<u8>, Exception> {
@@ -247,6 +286,21 @@ mod tests {
         for (request, expected) in cases {
             assert_eq!(answer(&mut unit, request), expected, "{request:02x?}");
         }
+    }
+
+    #[test]
+    fn whoever_follows_a_unit_gets_what_was_asked_last() {
+        let mut unit = words(&[7; 4]).followed();
+        let read = |address| [0x03, 0x00, address, 0x00, 0x01];
+        answer(&mut unit, &read(0));
+        answer(&mut unit, &read(9));
+        let answers: Vec<Vec<u8>> = unit.take_exchanges().into_iter().map(|e| e.answer).collect();
+        assert_eq!(answers, [vec![0x03, 0x02, 0x00, 0x07], vec![0x83, 0x02]]);
+        for _ in 0..limits::MAX_EXCHANGES + 5 {
+            answer(&mut unit, &read(0));
+        }
+        assert_eq!(unit.take_exchanges().len(), limits::MAX_EXCHANGES);
+        assert!(unit.take_exchanges().is_empty());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! [`Broker`] keeps sessions, queues, retained messages and wills, and sends again what was not acknowledged; packets
 //! are coded by `rumqttc::mqttbytes`. It delivers at QoS 1 at most. [`tcp`] runs it on a socket, [`Link`] connects the
-//! gateway's engine to it without one.
+//! gateway's engine to it without one. [`remote`] takes a gadget to a broker that is not ours.
 
 mod broker;
 pub mod gadgets;
 mod link;
+pub mod remote;
 mod session;
 pub mod tcp;
 #[cfg(test)]
@@ -57,7 +58,7 @@ pub trait Gadget: Send {
     /// Returns what it says when it is switched on.
     fn begin(&mut self) -> Vec<Publication>;
 
-    /// Returns what the broker says for it when it is gone.
+    /// Returns what the broker says for it when it is gone; without a topic it says nothing.
     fn will(&self) -> Publication;
 
     /// Takes a message and returns what it says to that.

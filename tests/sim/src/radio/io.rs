@@ -1,7 +1,7 @@
 //! Runs a [`Field`] in real time, its forwarders on UDP sockets of their own.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub async fn start(field: Field, server: SocketAddr) -> io::Result<Running> {
     let (received, inbox) = mpsc::channel(64);
     for forwarder in 0..field.forwarders() {
         for side in [Socket::Up, Socket::Down] {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let socket = UdpSocket::bind(local_for(server)).await?;
             socket.connect(server).await?;
             let socket = Arc::new(socket);
             tokio::spawn(receive(socket.clone(), (forwarder, side), received.clone()));
@@ -56,6 +56,17 @@ pub async fn start(field: Field, server: SocketAddr) -> io::Result<Running> {
         handle: Handle { orders },
         events,
     })
+}
+
+/// What stays on the machine has no business on its other addresses.
+fn local_for(server: SocketAddr) -> SocketAddr {
+    let local: IpAddr = match (server, server.ip().is_loopback()) {
+        (SocketAddr::V4(_), true) => Ipv4Addr::LOCALHOST.into(),
+        (SocketAddr::V4(_), false) => Ipv4Addr::UNSPECIFIED.into(),
+        (SocketAddr::V6(_), true) => Ipv6Addr::LOCALHOST.into(),
+        (SocketAddr::V6(_), false) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    (local, 0).into()
 }
 
 impl Handle {

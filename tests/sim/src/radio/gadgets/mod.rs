@@ -7,7 +7,7 @@ mod street;
 mod water_meter;
 
 pub use luminaire::Luminaire;
-pub use street::{Street, StreetPlan};
+pub use street::{Deed, News, Street, StreetPlan};
 pub use water_meter::WaterMeter;
 
 /// A payload and its port.

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 
 use super::{Gadget, Message};
 use crate::radio::io as radio_io;
-use crate::radio::{Event, Field, Forwarder, NodeConfig, NodeEvent};
+use crate::radio::{Event, Field, Forwarder, NodeConfig, NodeEvent, SendOutcome};
 
 /// From the join-request to the end of its second window: a device that asks again before is not heard.
 const JOIN_TAKES: Duration = Duration::from_secs(7);
@@ -23,6 +23,40 @@ pub struct StreetPlan {
     seed: u64,
     every: Duration,
     gadgets: Vec<(NodeConfig, Box<dyn Gadget>)>,
+    watch: Option<mpsc::Sender<News>>,
+}
+
+/// Something that happened to a device of a street.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Its DevEUI.
+    pub dev_eui: [u8; 8],
+    /// What happened.
+    pub deed: Deed,
+}
+
+/// What a device did, or what was done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It asks for a session.
+    Joins,
+    /// It has one.
+    Joined,
+    /// Nobody answered its join-request.
+    Unheard,
+    /// It sends.
+    Sends(Message),
+    /// It has sent, and its windows are over.
+    Sent(SendOutcome),
+    /// It was told something.
+    Told {
+        /// On this port.
+        f_port: u8,
+        /// This.
+        payload: Vec<u8>,
+        /// How bright it is since, where it is a lamp.
+        level: Option<u8>,
+    },
 }
 
 impl StreetPlan {
@@ -32,7 +66,15 @@ impl StreetPlan {
             seed,
             every,
             gadgets: Vec::new(),
+            watch: None,
         }
+    }
+
+    /// Tells what happens; what there is no room for is lost.
+    #[must_use]
+    pub fn watched_by(mut self, watch: mpsc::Sender<News>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// Adds a device.
@@ -68,8 +110,13 @@ impl StreetPlan {
             });
         let members = members.collect();
         let (questions, asked) = mpsc::channel(4);
-        let (every, handle) = (self.every, radio.handle.clone());
-        let task = tokio::spawn(run(Members { members, every }, radio, asked));
+        let handle = radio.handle.clone();
+        let members = Members {
+            members,
+            every: self.every,
+            watch: self.watch,
+        };
+        let task = tokio::spawn(run(members, radio, asked));
         Ok(Street {
             radio: handle,
             questions,
@@ -113,6 +160,7 @@ impl Drop for Street {
 struct Members {
     members: BTreeMap<[u8; 8], Member>,
     every: Duration,
+    watch: Option<mpsc::Sender<News>>,
 }
 
 /// One device: what it is, and what it is about to do.
@@ -163,29 +211,44 @@ impl Members {
         steps
     }
 
+    fn tell(&self, dev_eui: [u8; 8], deed: Deed) {
+        if let Some(watch) = &self.watch {
+            // Whoever is too slow, or gone, hears less.
+            drop(watch.try_send(News { dev_eui, deed }));
+        }
+    }
+
     fn handle_event(&mut self, event: &Event, now: Instant) {
         let Some(member) = self.members.get_mut(&event.dev_eui) else {
             return;
         };
-        match &event.event {
+        let deed = match &event.event {
             NodeEvent::Joined => {
                 member.is_joined = true;
                 member.due = now;
+                Deed::Joined
             }
-            NodeEvent::JoinFailed => {}
-            NodeEvent::Sent(_) => {
+            NodeEvent::JoinFailed => Deed::Unheard,
+            NodeEvent::Sent(outcome) => {
                 member.is_sending = false;
                 if !member.answers.is_empty() {
                     member.due = now;
                 }
+                Deed::Sent(*outcome)
             }
             NodeEvent::Told { f_port, payload } => {
                 member.answers.extend(member.gadget.told(*f_port, payload));
                 if !member.is_sending {
                     member.due = now;
                 }
+                Deed::Told {
+                    f_port: *f_port,
+                    payload: payload.clone(),
+                    level: member.gadget.level(),
+                }
             }
-        }
+        };
+        self.tell(event.dev_eui, deed);
     }
 }
 
@@ -208,6 +271,13 @@ async fn run(mut members: Members, mut radio: radio_io::Running, mut questions: 
             () = sleep_until(due.into()) => {}
         }
         for (dev_eui, step) in members.steps(Instant::now()) {
+            members.tell(
+                dev_eui,
+                match &step {
+                    Step::Join => Deed::Joins,
+                    Step::Send(message) => Deed::Sends(message.clone()),
+                },
+            );
             let done = radio.handle.with(move |field, now| match step {
                 Step::Join => field.join(dev_eui, now),
                 Step::Send(message) => {

@@ -176,6 +176,12 @@ impl Cabinet {
         Some(network.server.statistics())
     }
 
+    /// Returns what the side towards the forwarders has counted since then.
+    pub fn forwarders_statistics(&self) -> Option<forwarders::Statistics> {
+        let network = self.process.as_ref()?.network.as_ref()?;
+        Some(network.forwarders.statistics(self.clock.now().instant))
+    }
+
     /// Hands the gateway a datagram as if it came to the port for forwarders, from the address of one of them.
     pub fn inject_at_forwarders(&mut self, forwarder: usize, datagram: &[u8]) {
         let now = self.clock.now();

@@ -6,10 +6,13 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::airwave::OnAir;
+use super::airwave::{Channel, OnAir};
 use super::forwarder::{Forwarder, ForwarderCounters, Socket};
 use super::node::{Node, NodeConfig, NodeEvent};
 use crate::limits;
+
+/// Who is heard and is no device here.
+const STRANGER: [u8; 8] = [0xff; 8];
 
 /// How bad the air and the network are; the shares are from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -140,6 +143,19 @@ impl Field {
             node.send(f_port, payload, is_confirmed, now);
         }
         self.exchange();
+    }
+
+    /// Puts a frame on the air that is none of a device here.
+    pub fn shout(&mut self, phy: Vec<u8>, channel: Channel, now: Instant) {
+        self.handle_timeout(now);
+        let until = now + channel.time_on_air(phy.len(), true);
+        let frame = OnAir {
+            phy,
+            channel,
+            from: now,
+            until,
+        };
+        self.begin_uplink(STRANGER, frame);
     }
 
     /// Takes a datagram from the server to a forwarder.

@@ -118,6 +118,12 @@ impl Line {
         self.hearing.extend_from_slice(bytes);
     }
 
+    /// Puts bytes on the line that nobody has asked for, from now on or as soon as it is free.
+    pub fn babble(&mut self, bytes: &[u8], now: Instant) {
+        self.hear(now);
+        self.put_on_line(now, bytes);
+    }
+
     /// Does what is due: frames that have ended are answered, answers begin to arrive.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.hear(now);

@@ -1,6 +1,8 @@
 //! The program as people use it: arguments in; text, JSON and an exit status out.
 
 #[cfg(test)]
+mod air;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod buffer;
@@ -18,6 +20,8 @@ mod mqtt;
 mod objects;
 #[cfg(test)]
 mod profile;
+#[cfg(test)]
+mod radio_kills;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use ucifi_core::{Downlink, Now};
 use super::broker::{Action, BrokerConfig, ConfigError, Event, Message, Writes};
 use super::command::Commands;
 use super::limits;
+use super::numbering::Numbering;
 use super::receipts::Receipts;
 use super::routes::Routes;
 use super::session::{Session, State};
@@ -30,6 +31,9 @@ pub struct Client {
     session: Session,
     subscribing: Subscribing,
     receipts: Receipts,
+    numbering: Numbering,
+    /// What tells its messages from those of others.
+    source: String,
     commands: Commands,
     unknown: BTreeMap<Arc<str>, UnknownDevice>,
     counters: BrokerStatistics,
@@ -86,6 +90,8 @@ impl Client {
             session: Session::new(seed, now),
             subscribing: Subscribing::default(),
             receipts: Receipts::new(config.place),
+            numbering: Numbering::default(),
+            source: format!("mqtt/{}", config.name),
             commands: Commands::default(),
             unknown: BTreeMap::new(),
             counters: BrokerStatistics::default(),
@@ -107,6 +113,7 @@ impl Client {
     /// Takes note that the broker has accepted the connection, and whether it knew the session.
     pub fn handle_connected(&mut self, is_session_present: bool, now: Instant) {
         self.session.handle_connected(now);
+        self.numbering.begin(is_session_present);
         self.counters.connections += 1;
         self.counters.sessions_resumed += u64::from(is_session_present);
         self.counters.subscriptions_refused = 0;
@@ -158,6 +165,10 @@ impl Client {
         // The broker may repeat one that it is still waiting for: it is to be acknowledged once.
         if is_acknowledged && message.dup && self.receipts.has(message.packet_id) {
             return;
+        }
+        self.receipts.hear(now.instant);
+        if is_acknowledged && !message.dup {
+            self.numbering.note(message.packet_id, self.receipts.under_way());
         }
         match self.routes.find(&message.topic) {
             Some(route) if message.payload.len() <= limits::PAYLOAD_BYTES => self.take(route, message, now),

@@ -33,6 +33,10 @@ pub const RECEIPTS: usize = 2_048;
 /// Messages that are not acknowledged yet beyond which no more are read from the connection.
 pub const RECEIPTS_READ: usize = 1_024;
 
+/// How long after an acknowledgement went out the broker has it for sure, in milliseconds, where the same connection
+/// still brings messages.
+pub const ACKNOWLEDGED_MS: u64 = 5_000;
+
 /// Unsettled messages from which on the newest is in a hurry, where the receive window is not smaller: brokers stop at
 /// 10 (HiveMQ), 20 (mosquitto) or 32 (EMQX) unless they are told otherwise, and 3.1.1 does not say at how many.
 pub const PRESSURE: usize = 10;

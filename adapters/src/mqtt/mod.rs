@@ -11,6 +11,7 @@ mod command;
 #[cfg(feature = "io")]
 pub mod io;
 pub mod limits;
+mod numbering;
 mod receipts;
 mod routes;
 mod session;

@@ -4,6 +4,7 @@ mod bounds;
 mod commands;
 mod connection;
 mod messages;
+mod repeats;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 
 mod lorawan;
 mod mqtt;
+mod repetition;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 pub use lorawan::{DevEui, DeviceClass, LoRaWanCommand, LoRaWanData, LoRaWanTraits, Radio};
 pub use mqtt::{MqttMessage, MqttPublish, Qos, Subscription, TopicId, TopicTemplate, TopicTemplateError};
+pub use repetition::{Fingerprint, Repetition};
 
 use crate::Now;
 use crate::reading::Quality;
@@ -92,7 +94,7 @@ pub struct Uplink {
     /// The best quality that its values can have.
     pub quality: Quality,
     /// Whoever sent it sends it again until it is told that it was taken; none where a frame comes only once.
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<Box<Receipt>>,
     /// How it came through the air; none where it did not.
     pub radio: Option<Box<Radio>>,
 }
@@ -135,6 +137,8 @@ pub struct Receipt {
     /// Until when the acknowledgement is wanted: what is not paid a little before is made durable early. None is in no
     /// hurry.
     pub settle_by: Option<Instant>,
+    /// How it is known when it comes again; none where nobody could tell.
+    pub repetition: Option<Repetition>,
 }
 
 /// Names a downlink until its delivery is known; never used twice in one run.

@@ -36,6 +36,7 @@ use crate::device::{Device, News};
 use crate::endpoint::{Account, Endpoint};
 use crate::field::{Delivery, DownlinkId, Freshness, Link, Reachability, Uplink};
 use crate::model::Shown;
+use crate::outbox::Repeat;
 use crate::output::{EndpointId, Event, Output};
 use crate::timer::{Timer, TimerTable};
 use crate::tree;
@@ -77,9 +78,16 @@ pub struct Gateway {
 impl Gateway {
     /// Takes a frame from a device.
     pub fn handle_uplink(&mut self, uplink: Uplink) {
-        self.debts.memory.begin_frame(uplink.receipt, &uplink.link);
-        self.take_frame(uplink);
+        let now = uplink.received;
+        let receipt = uplink.receipt.as_deref().copied();
+        match self.debts.memory.begin_frame(receipt, &uplink.link, now) {
+            None => self.take_frame(uplink),
+            Some(repeat) => self.take_repeat(&uplink, repeat),
+        }
         self.debts.memory.end_frame();
+        if self.debts.memory.outdated_since().is_some() {
+            self.see_to_buffer(now);
+        }
     }
 
     /// Takes whether a device answers.
@@ -166,9 +174,27 @@ impl Gateway {
         }
         self.spread(device, news, now);
         self.see_commands_done(device, now);
+        self.note_offline(is_online, &uplink.link, now);
+    }
+
+    /// Takes a frame whose readings are owed already: it only shows what nothing later has shown in this run.
+    fn take_repeat(&mut self, uplink: &Uplink, repeat: Repeat) {
+        let Some(&device) = self.links.get(&uplink.link) else {
+            return;
+        };
+        let now = uplink.received;
+        let (is_online, news) = self.devices[device].handle_repeat(uplink, repeat.received);
+        if is_online == Some(true) {
+            self.hear(device, now);
+        }
+        self.spread(device, news, now);
+        self.note_offline(is_online, &uplink.link, now);
+    }
+
+    fn note_offline(&mut self, is_online: Option<bool>, link: &Link, now: Now) {
         if is_online == Some(false) {
             let reason = "its broker says that it is offline".to_owned();
-            self.handle_reachability(&uplink.link, Reachability::Unreachable(reason), now);
+            self.handle_reachability(link, Reachability::Unreachable(reason), now);
         }
     }
 

@@ -25,6 +25,11 @@ pub const MAX_OPEN_RECEIPTS: usize = MAX_QUEUED_READINGS;
 /// the oldest is not acknowledged: its connection is long gone.
 pub const MAX_RECEIPTS_PER_READING: usize = 2_048;
 
+/// Frames that are known again when they come once more although their readings are durable, of all links: as many as an
+/// MQTT broker may have under way before nothing more is read from it. Beyond that the oldest are forgotten, and would
+/// be owed twice.
+pub const MAX_REPEATABLE: usize = 1_024;
+
 /// How long before an acknowledgement is wanted the commit begins that it waits for: what a slow card takes.
 pub const SETTLE_MARGIN: Duration = Duration::from_millis(150);
 

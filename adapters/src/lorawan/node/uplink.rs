@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ucifi_core::field::{Frame, Freshness, LoRaWanData, Radio, Receipt, ReceiptId};
+use ucifi_core::field::{Fingerprint, Frame, Freshness, LoRaWanData, Radio, Receipt, ReceiptId, Repetition};
 use ucifi_core::{Now, Quality, Uplink};
 
 use super::{Answer, Last, Node, deadline};
@@ -159,6 +159,7 @@ impl Node {
         let receipt = received.data.confirmed.then(|| Receipt {
             id: received.receipt,
             settle_by: Some(deadline(at.instant, region::RX1_DELAY)),
+            repetition: self.repetition(f_cnt, quality, f_port, &payload),
         });
         if receipt.is_some() {
             self.unsettled.push_back((received.receipt, f_cnt));
@@ -171,10 +172,30 @@ impl Node {
             received: at,
             freshness: Freshness::Fresh,
             quality,
-            receipt,
+            receipt: receipt.map(Box::new),
             radio: Some(Box::new(radio(received.heard, f_cnt))),
         }));
         receipt.map(|receipt| receipt.id)
+    }
+
+    /// Returns what a frame is known by that its device may repeat after a restart. A session uses each counter once, so
+    /// it is the same frame; only one of the window in doubt may have been taken before.
+    fn repetition(&self, f_cnt: u32, quality: Quality, f_port: u8, payload: &[u8]) -> Option<Repetition> {
+        let session = self.sessions.active.as_ref()?;
+        let parts: [&[u8]; 6] = [
+            &self.config.dev_eui.0,
+            &session.dev_addr.0.to_le_bytes(),
+            &session.join_nonce.to_le_bytes(),
+            &f_cnt.to_le_bytes(),
+            &[f_port],
+            payload,
+        ];
+        Some(Repetition {
+            fingerprint: Fingerprint::new("lorawan", &parts),
+            is_unique: true,
+            is_repeat: quality == Quality::Stale,
+            none_before: None,
+        })
     }
 
     fn take_commands(

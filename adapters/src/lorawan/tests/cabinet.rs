@@ -251,7 +251,7 @@ impl Cabinet {
                 Answers::Never => self.open_saves.push_back(request),
             },
             Event::Uplink(uplink) => {
-                if let (true, Some(receipt)) = (self.settles, uplink.receipt) {
+                if let (true, Some(receipt)) = (self.settles, &uplink.receipt) {
                     self.server.handle_settled(receipt.id, self.now);
                 }
                 self.uplinks.push(uplink);

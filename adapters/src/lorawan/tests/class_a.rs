@@ -40,7 +40,7 @@ fn a_confirmed_uplink_that_is_settled_late_is_acknowledged_in_the_second_window(
     cabinet.settles = false;
     let uplink = lamp.reports_confirmed(b"alarm");
     cabinet.hears(&uplink);
-    let receipt = cabinet.uplinks[0].receipt.unwrap();
+    let receipt = cabinet.uplinks[0].receipt.clone().unwrap();
     assert_eq!(
         receipt.settle_by,
         Some(cabinet.now + std::time::Duration::from_millis(900))
@@ -58,7 +58,7 @@ fn a_confirmed_uplink_that_is_settled_too_late_is_acknowledged_when_it_is_repeat
     cabinet.settles = false;
     let uplink = lamp.reports_confirmed(b"alarm");
     cabinet.hears(&uplink);
-    let receipt = cabinet.uplinks[0].receipt.unwrap();
+    let receipt = cabinet.uplinks[0].receipt.clone().unwrap();
     cabinet.advance(4_000);
     cabinet.hears(&uplink);
     cabinet.server.handle_settled(receipt.id, cabinet.now);
@@ -350,7 +350,7 @@ fn unsettled_uplinks_have_a_bound() {
     let receipts: Vec<_> = cabinet
         .uplinks
         .iter()
-        .map(|uplink| uplink.receipt.unwrap().id)
+        .map(|uplink| uplink.receipt.as_ref().unwrap().id)
         .collect();
     for receipt in receipts {
         cabinet.server.handle_settled(receipt, cabinet.now);

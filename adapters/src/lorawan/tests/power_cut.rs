@@ -102,6 +102,30 @@ fn an_uplink_that_was_not_settled_before_a_kill_is_taken_again() {
 }
 
 #[test]
+fn a_confirmed_uplink_is_known_again_after_a_kill_by_its_counter_and_no_other_one_is() {
+    let (mut cabinet, mut lamp) = Cabinet::joined(DeviceClass::A);
+    cabinet.advance(limits::COMMIT_SECS * 1_000);
+    cabinet.forget();
+    let alarm = lamp.reports_confirmed(b"alarm");
+    cabinet.hears(&alarm);
+    cabinet.restart(false);
+    cabinet.hears(&alarm);
+    cabinet.advance(10_000);
+    let same = lamp.reports_confirmed(b"alarm");
+    cabinet.hears(&same);
+    let told = cabinet
+        .uplinks
+        .iter()
+        .filter_map(|uplink| uplink.receipt.as_ref()?.repetition);
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 3);
+    assert_eq!(told[0].fingerprint, told[1].fingerprint);
+    assert_ne!(told[1].fingerprint, told[2].fingerprint);
+    let in_doubt = told.iter().map(|told| told.is_repeat);
+    assert_eq!(in_doubt.collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[test]
 fn an_uplink_that_was_settled_before_a_kill_is_only_acknowledged_again() {
     let (mut cabinet, mut lamp) = Cabinet::joined(DeviceClass::A);
     let alarm = lamp.reports_confirmed(b"alarm");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ucifi_core::field::{Frame, Freshness, MqttMessage, Qos, Reachability, Receipt};
+use ucifi_core::field::{Fingerprint, Frame, Freshness, MqttMessage, Qos, Reachability, Receipt, Repetition};
 use ucifi_core::{Now, Uplink};
 
 use super::super::broker::{Event, Message};
@@ -35,7 +35,7 @@ impl Client {
         });
         let uplink = Uplink {
             freshness,
-            receipt,
+            receipt: receipt.map(Box::new),
             ..Uplink::new(device.link.clone(), frame, now)
         };
         if !message.retain {
@@ -58,11 +58,35 @@ impl Client {
         if message.qos == Qos::AtMostOnce {
             return None;
         }
+        let repetition = self.repetition(message);
         let id = self.receipts.push(message.packet_id, message.qos);
         let is_full = self.receipts.unsettled() >= self.receive_window.min(limits::PRESSURE);
         self.counters.hurried += u64::from(is_full);
         let settle_by = is_full.then(|| now + Duration::from_millis(limits::PRESSURE_MS));
-        Some(Receipt { id, settle_by })
+        Some(Receipt {
+            id,
+            settle_by,
+            repetition: Some(repetition),
+        })
+    }
+
+    /// Returns what a message is known by that the broker may send again. It does so at the beginning of a connection,
+    /// before anything new (MQTT 3.1.1, 4.4 and 4.6), and only where it knows the session.
+    fn repetition(&self, message: &Message) -> Repetition {
+        let packet_id = message.packet_id.to_le_bytes();
+        let parts: [&[u8]; 4] = [
+            &packet_id,
+            &[qos_number(message.qos)],
+            message.topic.as_bytes(),
+            &message.payload,
+        ];
+        let is_beginning = message.dup && self.numbering.is_resumed();
+        Repetition {
+            fingerprint: Fingerprint::new(&self.source, &parts),
+            is_unique: self.numbering.is_counting(),
+            is_repeat: message.dup,
+            none_before: (!is_beginning).then(|| self.receipts.over()),
+        }
     }
 
     pub(super) fn settle_at_once(&mut self, message: &Message) {
@@ -100,5 +124,13 @@ impl Client {
     pub(super) fn push_event(&mut self, event: Event) {
         self.event_bytes += bytes_of(&event);
         self.events.push_back(event);
+    }
+}
+
+const fn qos_number(qos: Qos) -> u8 {
+    match qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 1,
+        Qos::ExactlyOnce => 2,
     }
 }

@@ -19,7 +19,7 @@ impl Client {
         if !self.session.is_connected() {
             return;
         }
-        while let Some(acknowledge) = self.receipts.next() {
+        while let Some(acknowledge) = self.receipts.next(now) {
             self.counters.acknowledged += 1;
             self.actions.push_back(acknowledge);
         }

@@ -1,4 +1,4 @@
-use ucifi_core::field::{Frame, Freshness, MqttMessage, Qos, Reachability, Receipt, TopicId};
+use ucifi_core::field::{Frame, Freshness, MqttMessage, Qos, Reachability, TopicId};
 
 use super::*;
 
@@ -153,7 +153,7 @@ fn settle_by(rig: &mut Rig) -> Vec<Option<Instant>> {
             let Event::Uplink(uplink) = event else {
                 return None;
             };
-            uplink.receipt.map(|Receipt { settle_by, .. }| settle_by)
+            uplink.receipt.map(|receipt| receipt.settle_by)
         })
         .collect()
 }

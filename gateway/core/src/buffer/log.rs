@@ -27,6 +27,8 @@
 //!         | 6 freed     count, segment ids
 //!         | 7 loss      class, device, account, reason (u8: 0 bound, 1 age, 2 disk full, 3 corrupt, 4 dropped), count,
 //!                       first seq, last − first seq, times of the first and the last reading (two times)
+//!         | 8 frames    how many were known before, gone (count, then distances), new (count × (fingerprint u64,
+//!                       0 or 1 + ms from its receipt to the wall of this payload))      the last item
 //! ```
 //! The first frame of a segment is a *checkpoint*: it names the segments that still count (`live`), all starts of the
 //! process and all positions that are needed. Later frames say only what changed. So older segments are needed for
@@ -60,6 +62,12 @@
 //! 11. What is lost is told. A loss stands in the frame that makes it durable and in all that follow until whoever asks
 //!     for commits knows of it (see `losses`). What the last frame names is told when the log is opened: after a power
 //!     cut a loss may be told twice, and never not at all.
+//!
+//! 12. Frames that may come again (`frames`) are told with the readings that came of them, so that either both are known
+//!     or neither. The first item of a segment names all. Each later one says what changed and how many there were
+//!     before; where a reader knows another number, something is missing, and it forgets them all: a frame that is not
+//!     known again is owed twice, one that is taken for another would be lost. It is the last item because versions that
+//!     do not know it read no further.
 //!
 //! # What a reader does at damage
 //!
@@ -100,6 +108,7 @@ mod options;
 mod payload;
 mod positions;
 mod recovery;
+mod repeatable;
 mod room;
 mod segments;
 mod settle;
@@ -118,6 +127,7 @@ use index::Index;
 use losses::Losses;
 use names::Names;
 use payload::StreamId;
+use repeatable::Frames;
 use segments::Cache;
 
 pub use inspect::{Inspection, inspect, visit};
@@ -154,6 +164,8 @@ pub struct Log<D> {
     files_freed: Vec<u64>,
     /// Losses that somebody may not know of.
     losses: Losses,
+    /// The frames that may come again, as the disk has them.
+    frames: Frames,
 }
 
 impl<D: Disk> Log<D> {
@@ -178,6 +190,7 @@ impl<D: Disk> Log<D> {
             dirty: BTreeSet::new(),
             files_freed: Vec::new(),
             losses: Losses::default(),
+            frames: Frames::default(),
         };
         log.recover()?;
         log.written_seq = log.next_seq;
@@ -187,6 +200,7 @@ impl<D: Disk> Log<D> {
             next_seq: log.next_seq,
             debts,
             gaps: log.take_gaps(),
+            repeatable: log.frames.all().to_vec(),
         };
         Ok((log, contents))
     }

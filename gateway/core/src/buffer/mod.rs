@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use lwm2m_client::{Path, Timestamp, Value};
 
+pub use crate::field::Fingerprint;
 pub use crate::profile::PointClass;
 pub use disk::{Disk, DiskError};
 pub use log::{AccountBound, Log, OpenError, Options, Statistics};
@@ -97,6 +98,15 @@ pub struct Anchor {
     pub wall: Timestamp,
 }
 
+/// A frame whose readings are durable, and whose sender may send it again because the acknowledgement got lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeatable {
+    /// What it is known by.
+    pub fingerprint: Fingerprint,
+    /// When it was received first, where that is known.
+    pub received: Option<Timestamp>,
+}
+
 /// What goes to disk with one sync.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commit {
@@ -112,6 +122,9 @@ pub struct Commit {
     pub batches: Vec<Batch>,
     /// What is owed no more.
     pub settled: Vec<Settled>,
+    /// All frames that may come again once this is durable, the newest last; of more than
+    /// [`MAX_REPEATABLE`](crate::limits::MAX_REPEATABLE) the newest. None leaves those that are known.
+    pub repeatable: Option<Vec<Repeatable>>,
 }
 
 /// What the gateway wants of its buffer.
@@ -222,6 +235,8 @@ pub struct Contents {
     pub debts: Vec<Owing>,
     /// What was found to be missing.
     pub gaps: Vec<Gap>,
+    /// The frames that may come again.
+    pub repeatable: Vec<Repeatable>,
 }
 
 /// How much of a stream is owed to a server.

@@ -43,9 +43,29 @@ impl Device {
         let mut news = News::default();
         match uplink.freshness {
             Freshness::Fresh => self.apply(samples, uplink.quality, uplink.received, &mut news),
-            Freshness::Retained => self.fill(samples, uplink, &mut news),
+            Freshness::Retained => self.fill(samples, uplink, None, &mut news),
         }
         news
+    }
+
+    /// Takes a frame that was taken before, at this time where it is known: its values fill what nothing was measured of
+    /// in this run. Returns whether its sender says that the device is online, where it says so.
+    pub(crate) fn handle_repeat(
+        &mut self,
+        uplink: &Uplink,
+        since: Option<Timestamp>,
+    ) -> (Option<bool>, News) {
+        self.traffic.frames += 1;
+        let mut news = News::default();
+        let is_online = match self.profile.decode(&uplink.frame) {
+            Ok(meaning) => {
+                self.fill(meaning.samples, uplink, since, &mut news);
+                meaning.is_online
+            }
+            // Its bytes are owed as they are since it came first.
+            Err(_) => None,
+        };
+        (is_online, news)
     }
 
     /// Takes values that tell of the present, or that the device has dated itself.
@@ -151,8 +171,9 @@ impl Device {
             .then_some(point.key)
     }
 
-    /// Puts values of which nobody knows since when they are so where nothing was measured in this run.
-    fn fill(&mut self, samples: Vec<Sample>, uplink: &Uplink, news: &mut News) {
+    /// Puts values that do not tell of the present where nothing was measured in this run; of those that are not dated
+    /// themselves it may be known since when they are so.
+    fn fill(&mut self, samples: Vec<Sample>, uplink: &Uplink, since: Option<Timestamp>, news: &mut News) {
         let (at, best) = (uplink.received, uplink.quality.min(Quality::Stale));
         for sample in samples {
             let Decoded::Value(value) = sample.decoded else {
@@ -167,6 +188,7 @@ impl Device {
                 continue;
             }
             let (time, quality) = dated(sample.measured, best, at);
+            let time = time.or(since);
             let (received, is_kept) = (None, true);
             self.tree.put(
                 key,

@@ -107,7 +107,7 @@ impl Gateway {
     pub(super) fn restore_buffer(&mut self, contents: Contents, now: Now) {
         self.debts.is_kept = true;
         self.debts.clock.boot = contents.boot;
-        self.debts.memory = Memory::new(contents.next_seq);
+        self.debts.memory = Memory::new(contents.next_seq, contents.repeatable);
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             let account = Arc::clone(&self.accounts[endpoint.account].config.name);
             let device = self.devices[endpoint.device].owner.stream();
@@ -222,6 +222,7 @@ impl Gateway {
         let is_timeless = held
             .iter()
             .any(|held| matches!(held.reading.moment, Moment::Boot { .. }));
+        let repeatable = Some(self.debts.memory.begin_commit(&held));
         let batches = self.batches(&held);
         let told: Vec<_> = self.debts.settlements.tell().collect();
         let settled = told.into_iter().map(|(index, class, seqs)| Settled {
@@ -238,6 +239,7 @@ impl Gateway {
             anchor,
             batches,
             settled,
+            repeatable,
         })));
     }
 
@@ -278,6 +280,7 @@ impl Gateway {
         let Some(done) = self.debts.commits.finish(id) else {
             return;
         };
+        let is_stored = result.is_ok();
         match result {
             Ok(()) => self.handle_stored(&done),
             Err(error) => {
@@ -292,6 +295,7 @@ impl Gateway {
                 self.evict(now);
             }
         }
+        self.debts.memory.end_commit(is_stored, now.instant);
     }
 
     fn handle_stored(&mut self, done: &UnderWay) {

@@ -1,6 +1,7 @@
 //! When something is made durable: one commit at a time, none without need.
 //!
-//! A commit is wanted when a reading is due, or when the disk is to be told that one is paid. It is made a pause after
+//! A commit is wanted when a reading is due, or when the disk is to be told that one is paid or that a frame does not
+//! come again. It is made a pause after
 //! that and after the last one, so that what a poll brings goes in one; neither alarms nor many bytes wait for it. A
 //! frame that is to be acknowledged in time brings it forward.
 //! After a failure everything does.
@@ -89,6 +90,7 @@ impl Commits {
         let gathers = if is_urgent { Duration::ZERO } else { pause };
         let wanted = [
             memory.due_since().and_then(|since| since.checked_add(gathers)),
+            memory.outdated_since().and_then(|since| since.checked_add(pause)),
             memory
                 .resting_since()
                 .and_then(|since| since.checked_add(self.hold())),

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use lwm2m_client::{Path, Value};
 
 use super::reading::Reading;
-use super::receipts::{Receipts, Turn};
+use super::receipts::{Receipts, Repeat, Turn};
 use super::servers::Servers;
-use crate::buffer::Moment;
+use crate::Now;
+use crate::buffer::{Moment, Repeatable};
 use crate::field::{Link, Receipt, ReceiptId};
 use crate::limits;
 use crate::profile::PointClass;
@@ -84,10 +85,13 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Returns an empty memory whose first reading gets this number.
-    pub(crate) fn new(next_seq: u64) -> Self {
+    /// Returns an empty memory whose first reading gets this number, and which knows these frames when they come again.
+    pub(crate) fn new(next_seq: u64, frames: Vec<Repeatable>) -> Self {
+        let mut receipts = Receipts::default();
+        receipts.restore(frames);
         Self {
             next_seq,
+            receipts,
             ..Self::default()
         }
     }
@@ -108,9 +112,26 @@ impl Memory {
         self.held.get(&seq)
     }
 
-    /// Notes that the readings that follow come of a frame, until [`end_frame`](Self::end_frame).
-    pub(crate) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link) {
-        self.receipts.begin_frame(receipt, link);
+    /// Notes that the readings that follow come of a frame, until [`end_frame`](Self::end_frame). Returns what is known
+    /// of the frame where it was taken before: then it owes nothing.
+    pub(crate) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link, now: Now) -> Option<Repeat> {
+        self.receipts.begin_frame(receipt, link, now)
+    }
+
+    /// Begins a commit of what was taken to be stored; returns all frames that may come again once it is durable.
+    pub(crate) fn begin_commit(&mut self, taken: &[Held]) -> Vec<Repeatable> {
+        let turns = taken.iter().flat_map(|held| &held.turns).copied().collect();
+        self.receipts.begin_commit(&turns)
+    }
+
+    /// Notes what became of a commit, after its readings.
+    pub(crate) fn end_commit(&mut self, is_stored: bool, now: Instant) {
+        self.receipts.end_commit(is_stored, now);
+    }
+
+    /// Returns since when the disk names frames as such that may come again, and they do not.
+    pub(crate) const fn outdated_since(&self) -> Option<Instant> {
+        self.receipts.outdated_since()
     }
 
     /// Notes that no more readings come of the frame.
@@ -347,6 +368,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::{Fingerprint, Repetition};
     use crate::testing;
 
     const BOTH: [usize; 2] = [0, 1];
@@ -379,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_reading_stays_until_every_server_has_it() {
-        let mut memory = Memory::new(7);
+        let mut memory = Memory::new(7, Vec::new());
         let seq = push(&mut memory, PointClass::Measurement);
         assert_eq!((seq, memory.next_seq()), (7, 8));
         assert!(!memory.settle(seq, 0), "the disk knows nothing of it");
@@ -390,7 +412,7 @@ mod tests {
 
     #[test]
     fn what_is_held_long_enough_is_due_and_what_matters_most_goes_first() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(0, Vec::new());
         let hold = Duration::from_secs(5);
         push(&mut memory, PointClass::Measurement);
         push(&mut memory, PointClass::Alarm);
@@ -413,7 +435,7 @@ mod tests {
 
     #[test]
     fn without_room_the_oldest_of_what_matters_least_goes() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(0, Vec::new());
         for _ in 0..limits::MAX_QUEUED_READINGS {
             push(&mut memory, PointClass::Measurement);
         }
@@ -427,7 +449,7 @@ mod tests {
 
     #[test]
     fn long_values_have_less_room() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(0, Vec::new());
         let long = Value::Opaque(vec![0; limits::MAX_QUEUED_BYTES / 4]);
         for _ in 0..4 {
             memory.push(new(PointClass::Measurement, long.clone()), Servers::one(0), at(0));
@@ -436,9 +458,38 @@ mod tests {
         assert!(memory.evict().is_none());
     }
 
+    /// Returns a frame that may come again.
+    fn receipt() -> Option<Receipt> {
+        Some(Receipt {
+            id: ReceiptId(1),
+            settle_by: None,
+            repetition: Some(Repetition {
+                fingerprint: Fingerprint(1),
+                is_unique: true,
+                is_repeat: false,
+                none_before: None,
+            }),
+        })
+    }
+
+    #[test]
+    fn a_frame_is_known_again_with_the_last_of_its_readings_and_not_before() {
+        let mut memory = Memory::new(0, Vec::new());
+        memory.begin_frame(receipt(), &testing::broker("lamp-1"), testing::start());
+        let seqs = [PointClass::Alarm, PointClass::Measurement].map(|class| push(&mut memory, class));
+        memory.end_frame();
+        for (seq, known) in seqs.into_iter().zip([0, 1]) {
+            memory.hurry(seq, at(0));
+            let taken = memory.take_due(limits::MAX_COMMIT_BYTES);
+            assert_eq!(memory.begin_commit(&taken).len(), known);
+            memory.stored(seq);
+            memory.end_commit(true, at(0));
+        }
+    }
+
     #[test]
     fn a_commit_takes_no_more_than_its_bound() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(0, Vec::new());
         for _ in 0..=limits::MAX_READINGS_PER_COMMIT {
             push(&mut memory, PointClass::Measurement);
         }

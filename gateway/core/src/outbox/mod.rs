@@ -16,6 +16,7 @@
 //! | `settlements`, `ranges` | what the disk is to be told that is paid |
 //! | `commits` | when something is made durable |
 //! | `receipts` | the frames of which their senders want to know that they are safe |
+//! | `repeats` | those of them that may come again although they are durable |
 //! | `loads` | who may load out of the buffer, and how much at once |
 //! | `reading`, `servers` | a reading and its time; a set of servers |
 //!
@@ -33,6 +34,7 @@ mod memory;
 mod ranges;
 mod reading;
 mod receipts;
+mod repeats;
 mod servers;
 mod settlements;
 #[cfg(test)]
@@ -53,6 +55,7 @@ pub(crate) use late::covers;
 pub(crate) use loads::Loads;
 pub(crate) use memory::{Held, Memory, New};
 pub(crate) use reading::{Clock, Reading};
+pub(crate) use receipts::Repeat;
 pub(crate) use servers::Servers;
 pub(crate) use settlements::Settlements;
 

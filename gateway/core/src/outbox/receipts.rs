@@ -6,7 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::field::{Link, Receipt, ReceiptId};
+use lwm2m_client::Timestamp;
+
+use super::repeats::{Known, Repeats, is_over};
+use crate::Now;
+use crate::buffer::Repeatable;
+use crate::field::{Fingerprint, Link, Receipt, ReceiptId, Repetition};
 use crate::limits;
 
 /// The turn of a frame among all that have a receipt.
@@ -23,6 +28,15 @@ pub(super) struct Receipts {
     next: Turn,
     /// Those that may be given, in the order of their frames.
     settled: BTreeMap<Turn, ReceiptId>,
+    /// Those that were given for what is durable.
+    repeats: Repeats,
+}
+
+/// A frame that was taken before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repeat {
+    /// When it was received first, where that is known.
+    pub(crate) received: Option<Timestamp>,
 }
 
 /// A receipt that may not be given yet.
@@ -30,6 +44,8 @@ pub(super) struct Receipts {
 struct Open {
     receipt: Receipt,
     link: Link,
+    /// When it was received.
+    received: Option<Timestamp>,
     /// How many of its readings are in memory.
     unpaid: usize,
     /// Those of them that are not on their way to the disk.
@@ -37,20 +53,89 @@ struct Open {
 }
 
 impl Receipts {
-    /// Notes that what follows comes of this frame.
-    pub(super) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link) {
-        self.present = receipt.map(|receipt| {
-            let turn = self.next;
+    /// Goes on with the frames that may come again.
+    pub(super) fn restore(&mut self, frames: Vec<Repeatable>) {
+        self.repeats.restore(frames);
+    }
+
+    /// Notes that what follows comes of this frame; returns what is known of it where it was taken before.
+    pub(super) fn begin_frame(&mut self, receipt: Option<Receipt>, link: &Link, now: Now) -> Option<Repeat> {
+        self.present = None;
+        if let Some(receipt) = receipt
+            && let Some(repetition) = receipt.repetition
+        {
+            self.repeats.note(&repetition, now.instant);
+            if repetition.is_repeat
+                && let Some(repeat) = self.recognize(receipt, &repetition)
+            {
+                return Some(repeat);
+            }
+        }
+        self.open(receipt?, link, now);
+        None
+    }
+
+    /// Finds a frame that comes again: among those that are durable, whose receipt is given at once, and among those
+    /// that are not, which are settled by their new receipt.
+    fn recognize(&mut self, receipt: Receipt, new: &Repetition) -> Option<Repeat> {
+        if let Some(received) = self.repeats.recognize(new.fingerprint, receipt.id) {
+            self.settled.insert(self.next, receipt.id);
             self.next += 1;
-            let open = Open {
-                receipt,
-                link: link.clone(),
-                unpaid: 0,
-                resting: BTreeSet::new(),
-            };
-            self.open.insert(turn, open);
-            turn
-        });
+            return Some(Repeat { received });
+        }
+        let is_same = |open: &Open| {
+            let is_over = is_over(new.fingerprint, Some(open.receipt.id), new);
+            open.fingerprint() == Some(new.fingerprint) && !is_over
+        };
+        let (turn, open) = self.open.iter_mut().find(|(_, open)| is_same(open))?;
+        if let Some(settle_by) = open.receipt.settle_by {
+            self.hurried.remove(&(settle_by, *turn));
+        }
+        open.receipt = receipt;
+        if !open.resting.is_empty() {
+            let settle_by = receipt.settle_by;
+            self.hurried.extend(settle_by.map(|settle_by| (settle_by, *turn)));
+        }
+        Some(Repeat {
+            received: open.received,
+        })
+    }
+
+    fn open(&mut self, receipt: Receipt, link: &Link, now: Now) {
+        let turn = self.next;
+        self.next += 1;
+        let open = Open {
+            receipt,
+            link: link.clone(),
+            received: now.wall,
+            unpaid: 0,
+            resting: BTreeSet::new(),
+        };
+        self.open.insert(turn, open);
+        self.present = Some(turn);
+    }
+
+    /// Notes that a commit takes the last readings that some frames have in memory, or some of them; returns all frames
+    /// that may come again once it is durable.
+    pub(super) fn begin_commit(&mut self, turns: &BTreeSet<Turn>) -> Vec<Repeatable> {
+        let taken = turns.iter().filter_map(|turn| self.open.get(turn));
+        let whole = taken.filter(|open| open.resting.is_empty());
+        let new = whole.filter_map(Open::known).collect();
+        self.repeats.begin_storing(new)
+    }
+
+    /// Notes what became of the commit.
+    pub(super) fn end_commit(&mut self, is_stored: bool, now: Instant) {
+        if is_stored {
+            self.repeats.stored();
+        } else {
+            self.repeats.not_stored(now);
+        }
+    }
+
+    /// Returns since when the disk names frames that do not come again.
+    pub(super) const fn outdated_since(&self) -> Option<Instant> {
+        self.repeats.outdated_since()
     }
 
     /// Notes that nothing more comes of the frame.
@@ -153,6 +238,26 @@ impl Receipts {
         if let Some(open) = self.open.remove(&turn) {
             self.settled.insert(turn, open.receipt.id);
         }
+    }
+}
+
+impl Open {
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.receipt.repetition.map(|repetition| repetition.fingerprint)
+    }
+
+    fn known(&self) -> Option<Known> {
+        let repetition = self
+            .receipt
+            .repetition
+            .filter(|repetition| repetition.is_unique)?;
+        Some(Known {
+            frame: Repeatable {
+                fingerprint: repetition.fingerprint,
+                received: self.received,
+            },
+            receipt: Some(self.receipt.id),
+        })
     }
 }
 

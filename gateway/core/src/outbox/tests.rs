@@ -155,7 +155,7 @@ fn restored(count: u64, first: u64) -> Bench {
         first,
         oldest: None,
     });
-    bench.memory = Memory::new(first + count);
+    bench.memory = Memory::new(first + count, Vec::new());
     bench
 }
 

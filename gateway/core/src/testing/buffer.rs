@@ -6,9 +6,10 @@ use std::sync::Arc;
 use lwm2m_client::Timestamp;
 
 use crate::buffer::{
-    Anchor, Commit, Contents, Debt, DiskError, Gap, GapReason, Loaded, Moment, Owing, Record, Reply, Request,
-    Stream,
+    Anchor, Commit, Contents, Debt, DiskError, Gap, GapReason, Loaded, Moment, Owing, Record, Repeatable,
+    Reply, Request, Stream,
 };
+use crate::limits;
 
 /// The buffer, as durable as the test's memory.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct TestBuffer {
     boot: u32,
     next_seq: u64,
     anchors: BTreeMap<u32, Anchor>,
+    /// The frames that may come again.
+    pub(crate) repeatable: Vec<Repeatable>,
 }
 
 /// A reading on disk.
@@ -66,6 +69,7 @@ impl TestBuffer {
             next_seq: self.next_seq,
             debts: debts.into_values().collect(),
             gaps: Vec::new(),
+            repeatable: self.repeatable.clone(),
         }
     }
 
@@ -133,6 +137,12 @@ impl TestBuffer {
                 };
                 assert!(self.stored.insert(record.seq, stored).is_none(), "stored twice");
             }
+        }
+        self.repeatable
+            .clone_from(commit.repeatable.as_ref().unwrap_or(&self.repeatable.clone()));
+        if let Some(repeatable) = &commit.repeatable {
+            assert!(repeatable.len() <= limits::MAX_REPEATABLE);
+            self.repeatable.clone_from(repeatable);
         }
         self.commits.push(commit);
         Reply::Committed { id, result: Ok(()) }

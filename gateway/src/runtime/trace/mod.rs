@@ -146,7 +146,7 @@ impl Watcher {
         if link != uplink.link {
             return;
         }
-        if let Some(receipt) = uplink.receipt {
+        if let Some(receipt) = &uplink.receipt {
             keep(&mut self.receipts, receipt.id);
         }
         self.line("frame", frame_text::uplink(uplink, &profile));

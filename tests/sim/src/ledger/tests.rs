@@ -110,7 +110,7 @@ fn contents(count: u64, first: u64) -> Contents {
         boot: 1,
         next_seq: 4,
         debts: vec![owing],
-        gaps: Vec::new(),
+        ..Contents::default()
     }
 }
 

@@ -10,9 +10,11 @@ use super::carry::{Parcel, numbers, pack, sound};
 use super::files::File;
 use super::frame::{FRAME_HEAD_BYTES, HEADER_BYTES, put_frame, put_header};
 use super::payload::{
-    Head, StreamId, put_boot, put_freed, put_head, put_live, put_loss, put_name, put_position, stored_secs,
+    Head, StreamId, put_boot, put_frames, put_freed, put_head, put_live, put_loss, put_name, put_position,
+    stored_secs,
 };
 use super::positions::Position;
+use super::repeatable::Change;
 use super::segments::Segment;
 use crate::buffer::{Commit, Disk, DiskError, PointClass, Settled};
 
@@ -30,6 +32,8 @@ pub(super) struct Content {
     pub(super) emptied: Vec<u64>,
     /// The numbers of the new readings, rising, by stream and the names of the accounts.
     pub(super) seqs: Vec<(StreamId, Vec<u32>, Vec<u64>)>,
+    /// What changes of the frames that may come again.
+    pub(super) frames: Option<Change>,
 }
 
 impl Content {
@@ -63,10 +67,11 @@ impl<D: Disk> Log<D> {
         let content = Content {
             new: pack(&batches, &mut self.names, now_secs),
             seqs: numbers(&batches, &mut self.names),
+            frames: commit.repeatable.and_then(|wanted| self.frames.change(&wanted)),
             ..Content::default()
         };
         self.make_room(&content);
-        let is_news = !batches.is_empty() || self.has_news();
+        let is_news = !batches.is_empty() || content.frames.is_some() || self.has_news();
         let result = if is_news { self.write(content) } else { Ok(()) };
         if result.is_ok() {
             self.statistics.commits += 1;
@@ -270,6 +275,7 @@ impl<D: Disk> Log<D> {
         self.written_seq = self.next_seq;
         self.dirty.clear();
         self.files_freed.clear();
+        content.frames.iter().for_each(|change| self.frames.take(change));
         self.boots.handle_written();
         self.losses.handle_written();
     }
@@ -349,6 +355,13 @@ impl<D: Disk> Log<D> {
         }
         for parcel in parcels() {
             parcel.put(&mut out, segment, &head);
+        }
+        let anew = live.and_then(|_| self.frames.anew(content.frames.as_ref()));
+        if let Some(change) = anew
+            .as_ref()
+            .or(content.frames.as_ref().filter(|_| live.is_none()))
+        {
+            put_frames(&mut out, &head, change);
         }
         (out, names)
     }

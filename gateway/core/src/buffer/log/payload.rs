@@ -11,8 +11,9 @@ use super::clock::BootTimes;
 use super::frame::block_check;
 use super::losses::Loss;
 use super::positions::Position;
+use super::repeatable::Change;
 use super::wire::{Reader, put, put_signed};
-use crate::buffer::{Anchor, GapReason, PointClass};
+use crate::buffer::{Anchor, Fingerprint, GapReason, PointClass, Repeatable};
 
 const NAME: u8 = 1;
 const BLOCK: u8 = 2;
@@ -21,6 +22,7 @@ const BOOT: u8 = 4;
 const LIVE: u8 = 5;
 const FREED: u8 = 6;
 const LOSS: u8 = 7;
+const FRAMES: u8 = 8;
 
 /// A stream by the number of its device's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub(super) enum Item<'a> {
     Freed(Vec<u64>),
     /// Readings that had to go, of which somebody may not know.
     Loss(Loss),
+    /// What changes of the frames that may come again.
+    Frames(Change),
 }
 
 /// What is said of a block of readings beside the readings themselves.
@@ -173,6 +177,26 @@ pub(super) fn put_loss(out: &mut Vec<u8>, loss: &Loss) {
     put_time(out, loss.times.as_ref().map(|times| times.end().unix_ms()));
 }
 
+/// Appends what changes of the frames that may come again.
+pub(super) fn put_frames(out: &mut Vec<u8>, frame: &Head, change: &Change) {
+    out.push(FRAMES);
+    put(out, change.before);
+    put(out, change.gone.len() as u64);
+    let mut next = 0;
+    for place in &change.gone {
+        put(out, place - next);
+        next = place + 1;
+    }
+    put(out, change.new.len() as u64);
+    for new in &change.new {
+        out.extend(new.fingerprint.0.to_le_bytes());
+        let ages = frame.wall.zip(new.received);
+        let age = ages.map(|(wall, received)| wall.unix_ms().saturating_sub(received.unix_ms()));
+        let age = age.and_then(|age| u64::try_from(age).ok()?.checked_add(1));
+        put(out, age.unwrap_or(0));
+    }
+}
+
 /// Returns when what a frame brings was stored.
 pub(super) fn stored_secs(head: &Head) -> Option<i64> {
     head.wall.map(Timestamp::unix_secs)
@@ -229,6 +253,7 @@ impl<'a> Items<'a> {
             LIVE => list(reader, |reader| Some((reader.number()?, reader.number()?))).map(Item::Live),
             FREED => list(reader, Reader::number).map(Item::Freed),
             LOSS => loss(reader).map(Item::Loss),
+            FRAMES => frames(reader, self.head.wall).map(Item::Frames),
             _ => None,
         }
     }
@@ -321,8 +346,34 @@ fn loss(reader: &mut Reader<'_>) -> Option<Loss> {
     })
 }
 
+fn frames(reader: &mut Reader<'_>, wall: Option<Timestamp>) -> Option<Change> {
+    let before = reader.number()?;
+    let mut next = Some(0u64);
+    let gone = list(reader, |reader| {
+        let place = next?.checked_add(reader.number()?)?;
+        next = place.checked_add(1);
+        Some(place)
+    })?;
+    let new = list(reader, |reader| {
+        let fingerprint = u64::from_le_bytes(reader.take(8)?.try_into().ok()?);
+        let age = reader.number()?.checked_sub(1);
+        let received = wall.zip(age).map(|(wall, age)| {
+            let age = i64::try_from(age).unwrap_or(i64::MAX);
+            Timestamp::from_unix_ms(wall.unix_ms().saturating_sub(age))
+        });
+        Some(Repeatable {
+            fingerprint: Fingerprint(fingerprint),
+            received,
+        })
+    })?;
+    Some(Change { before, gone, new })
+}
+
 /// Reads a list; its length is never believed further than the bytes that are there.
-fn list<'a, T>(reader: &mut Reader<'a>, read: impl Fn(&mut Reader<'a>) -> Option<T>) -> Option<Vec<T>> {
+fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
     let count = reader.number()?;
     if count > reader.rest().len() as u64 {
         return None;

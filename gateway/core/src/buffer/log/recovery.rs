@@ -103,6 +103,7 @@ impl<D: Disk> Log<D> {
             self.replay(id, &bytes, &mut facts);
         }
         if is_damaged && !found.is_empty() {
+            self.frames.forget();
             self.next_seq = self
                 .next_seq
                 .saturating_add(JUMP)
@@ -114,9 +115,11 @@ impl<D: Disk> Log<D> {
 
     fn replay(&mut self, segment: u64, bytes: &[u8], facts: &mut Facts) {
         let scan = scan(segment, bytes, None);
-        for payload in scan.pieces.iter().filter_map(whole) {
-            let payload = bytes.get(payload).unwrap_or_default();
-            let Some(items) = Items::new(segment, payload) else {
+        for piece in &scan.pieces {
+            let items = whole(piece).and_then(|payload| Items::new(segment, bytes.get(payload)?));
+            let Some(items) = items else {
+                // What is missing may have said that some of them do not come again.
+                self.frames.forget();
                 continue;
             };
             self.see(&items.head, facts);
@@ -158,6 +161,7 @@ impl<D: Disk> Log<D> {
                     self.losses.restore(loss);
                 }
             }
+            Item::Frames(change) => self.frames.take(&change),
             Item::Live(_) => {}
             Item::Freed(freed) => facts.live.retain(|id, _| !freed.contains(id)),
         }
@@ -234,7 +238,12 @@ impl<D: Disk> Log<D> {
                         self.names.see(head.stream.device);
                         head.accounts.iter().for_each(|id| self.names.see(*id));
                     }
-                    Item::Position(..) | Item::Boot(..) | Item::Live(_) | Item::Freed(_) | Item::Loss(_) => {}
+                    Item::Position(..)
+                    | Item::Boot(..)
+                    | Item::Live(_)
+                    | Item::Freed(_)
+                    | Item::Loss(_)
+                    | Item::Frames(_) => {}
                 }
             }
         }
@@ -302,7 +311,8 @@ impl<D: Disk> Log<D> {
             | Item::Boot(..)
             | Item::Live(_)
             | Item::Freed(_)
-            | Item::Loss(_) => None,
+            | Item::Loss(_)
+            | Item::Frames(_) => None,
         });
         heads.map(|head| Hole { segment, head }).collect()
     }
@@ -375,7 +385,8 @@ pub(super) fn checkpoint(segment: u64, bytes: &[u8]) -> Option<Vec<(u64, u64)>> 
         | Item::Position(..)
         | Item::Boot(..)
         | Item::Freed(_)
-        | Item::Loss(_) => None,
+        | Item::Loss(_)
+        | Item::Frames(_) => None,
     }
 }
 

@@ -124,10 +124,11 @@ fn a_message_that_cannot_be_read_goes_on_with_its_topic() {
     assert_eq!(cabinet.read(LAMP, "/3414/0/9").1, "MQTT topic tele/lamp-1/STATE");
     let retained = Uplink {
         freshness: Freshness::Retained,
-        receipt: Some(Receipt {
+        receipt: Some(Box::new(Receipt {
             id: ReceiptId(1),
             settle_by: None,
-        }),
+            repetition: None,
+        })),
         ..Uplink::new(broker("lamp-1"), message(b"[]"), cabinet.now)
     };
     cabinet.hear(retained);

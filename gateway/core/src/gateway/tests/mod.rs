@@ -14,6 +14,7 @@ mod radio;
 mod readings;
 mod receipts;
 mod removed;
+mod repeats;
 mod restarts;
 mod saving;
 mod servers;

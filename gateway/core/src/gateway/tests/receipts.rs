@@ -50,7 +50,11 @@ fn hear(cabinet: &mut TestCabinet, uplink: Uplink, id: u64, within_ms: Option<u6
     let settle_by = within_ms.map(|ms| cabinet.now.instant + Duration::from_millis(ms));
     let id = ReceiptId(id);
     cabinet.hear(Uplink {
-        receipt: Some(Receipt { id, settle_by }),
+        receipt: Some(Box::new(Receipt {
+            id,
+            settle_by,
+            repetition: None,
+        })),
         ..uplink
     });
 }

@@ -281,7 +281,7 @@ impl Bench {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Uplink(uplink) => {
-                if let Some(receipt) = uplink.receipt {
+                if let Some(receipt) = &uplink.receipt {
                     self.settling
                         .push_back((self.now + self.settles_after, receipt.id));
                 }

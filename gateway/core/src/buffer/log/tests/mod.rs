@@ -6,6 +6,7 @@ mod damage;
 mod disk_faults;
 mod flow;
 mod model;
+mod repeatable;
 mod times;
 
 use std::collections::BTreeMap;

@@ -85,7 +85,7 @@ impl Gateway {
             Some(repeat) => self.take_repeat(&uplink, repeat),
         }
         self.debts.memory.end_frame();
-        if self.debts.memory.outdated_since().is_some() {
+        if receipt.is_some() {
             self.see_to_buffer(now);
         }
     }

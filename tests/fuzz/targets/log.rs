@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crc::{CRC_32_ISCSI, Crc};
 use lwm2m_client::{Path, Timestamp, Value};
 use ucifi_core::buffer::{
-    Batch, Commit, Disk, DiskError, Log, Moment, Options, PointClass, Record, Reply, Request, Settled, Stream,
+    Batch, Commit, Disk, DiskError, Fingerprint, Log, Moment, Options, PointClass, Record, Repeatable, Reply,
+    Request, Settled, Stream,
 };
 
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -137,6 +138,10 @@ fn commit(first: u64, next_seq: u64) -> Commit {
             accounts: vec!["city".into()],
             records: (first..next_seq).map(record).collect(),
         }],
+        repeatable: Some(vec![Repeatable {
+            fingerprint: Fingerprint(first),
+            received: Some(Timestamp::from_unix_ms(1_790_000_000_000)),
+        }]),
         ..Commit::default()
     }
 }

@@ -176,6 +176,7 @@ impl<D: Disk> Log<D> {
     pub fn open(disk: D, options: Options) -> Result<(Self, Contents), OpenError> {
         let mut log = Self {
             disk,
+            frames: Frames::new(options.segment_bytes),
             options,
             statistics: Statistics::default(),
             names: Names::default(),
@@ -190,7 +191,6 @@ impl<D: Disk> Log<D> {
             dirty: BTreeSet::new(),
             files_freed: Vec::new(),
             losses: Losses::default(),
-            frames: Frames::default(),
         };
         log.recover()?;
         log.written_seq = log.next_seq;

@@ -171,7 +171,7 @@ impl Gateway {
 
     /// Asks of the buffer what is due, and says when there will be more.
     pub(super) fn see_to_buffer(&mut self, now: Now) {
-        if !self.debts.is_kept {
+        if !self.debts.is_kept || self.debts.memory.is_in_frame() {
             return;
         }
         while let Some(index) = self.debts.loads.next() {
@@ -295,7 +295,7 @@ impl Gateway {
                 self.evict(now);
             }
         }
-        self.debts.memory.end_commit(is_stored, now.instant);
+        self.debts.memory.end_commit(is_stored);
     }
 
     fn handle_stored(&mut self, done: &UnderWay) {

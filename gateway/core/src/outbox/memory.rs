@@ -118,6 +118,11 @@ impl Memory {
         self.receipts.begin_frame(receipt, link, now)
     }
 
+    /// Says whether a frame with a receipt is being taken: until it ends, nobody knows all that is to be stored of it.
+    pub(crate) const fn is_in_frame(&self) -> bool {
+        self.receipts.is_in_frame()
+    }
+
     /// Begins a commit of what was taken to be stored; returns all frames that may come again once it is durable.
     pub(crate) fn begin_commit(&mut self, taken: &[Held]) -> Vec<Repeatable> {
         let turns = taken.iter().flat_map(|held| &held.turns).copied().collect();
@@ -125,8 +130,8 @@ impl Memory {
     }
 
     /// Notes what became of a commit, after its readings.
-    pub(crate) fn end_commit(&mut self, is_stored: bool, now: Instant) {
-        self.receipts.end_commit(is_stored, now);
+    pub(crate) fn end_commit(&mut self, is_stored: bool) {
+        self.receipts.end_commit(is_stored);
     }
 
     /// Returns since when the disk names frames as such that may come again, and they do not.
@@ -483,7 +488,7 @@ mod tests {
             let taken = memory.take_due(limits::MAX_COMMIT_BYTES);
             assert_eq!(memory.begin_commit(&taken).len(), known);
             memory.stored(seq);
-            memory.end_commit(true, at(0));
+            memory.end_commit(true);
         }
     }
 

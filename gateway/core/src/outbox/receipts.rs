@@ -125,12 +125,17 @@ impl Receipts {
     }
 
     /// Notes what became of the commit.
-    pub(super) fn end_commit(&mut self, is_stored: bool, now: Instant) {
+    pub(super) fn end_commit(&mut self, is_stored: bool) {
         if is_stored {
             self.repeats.stored();
         } else {
-            self.repeats.not_stored(now);
+            self.repeats.not_stored();
         }
+    }
+
+    /// Says whether a frame is being taken, of which more may come.
+    pub(super) const fn is_in_frame(&self) -> bool {
+        self.present.is_some()
     }
 
     /// Returns since when the disk names frames that do not come again.

@@ -25,6 +25,8 @@ pub(super) struct Repeats {
     storing: Vec<Known>,
     /// Since when the disk names some that do not come again.
     outdated_since: Option<Instant>,
+    /// The same as it was when the commit under way began, which tells it.
+    telling: Option<Instant>,
 }
 
 /// A frame that may come again.
@@ -70,7 +72,7 @@ impl Repeats {
 
     /// Begins a commit with the last readings of some frames; returns all that may come again once it is durable.
     pub(super) fn begin_storing(&mut self, new: Vec<Known>) -> Vec<Repeatable> {
-        self.outdated_since = None;
+        self.telling = self.outdated_since.take();
         self.storing = new;
         let all = self.known.iter().chain(&self.storing);
         let surplus = (self.known.len() + self.storing.len()).saturating_sub(limits::MAX_REPEATABLE);
@@ -79,15 +81,16 @@ impl Repeats {
 
     /// Takes note that the commit is durable.
     pub(super) fn stored(&mut self) {
+        self.telling = None;
         self.known.extend(self.storing.drain(..));
         let surplus = self.known.len().saturating_sub(limits::MAX_REPEATABLE);
         self.known.drain(..surplus);
     }
 
     /// Takes note that nothing of the commit is stored: what it was to tell, the next one tells.
-    pub(super) fn not_stored(&mut self, now: Instant) {
+    pub(super) fn not_stored(&mut self) {
         self.storing.clear();
-        self.outdated_since = Some(now);
+        self.outdated_since = self.telling.take().or(self.outdated_since);
     }
 
     /// Returns since when the disk names frames that do not come again.

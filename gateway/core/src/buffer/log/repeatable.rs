@@ -8,9 +8,11 @@ use crate::buffer::{Fingerprint, Repeatable};
 use crate::limits;
 
 /// Those that the disk has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Frames {
     known: Vec<Repeatable>,
+    /// How many there may be.
+    most: usize,
 }
 
 /// What becomes of those that were known before.
@@ -24,7 +26,19 @@ pub(super) struct Change {
     pub(super) new: Vec<Repeatable>,
 }
 
+/// What a segment has to have for each of them, so that naming all leaves it most of its space.
+const SEGMENT_BYTES_EACH: u64 = 64;
+
 impl Frames {
+    /// Begins with none, in a log whose segments have so many bytes.
+    pub(super) fn new(segment_bytes: u64) -> Self {
+        let fit = usize::try_from(segment_bytes / SEGMENT_BYTES_EACH).unwrap_or(usize::MAX);
+        Self {
+            known: Vec::new(),
+            most: fit.min(limits::MAX_REPEATABLE),
+        }
+    }
+
     /// Returns all, the newest last.
     pub(super) fn all(&self) -> &[Repeatable] {
         &self.known
@@ -32,7 +46,8 @@ impl Frames {
 
     /// Returns what changes when these are to be known; none where that is nothing.
     pub(super) fn change(&self, wanted: &[Repeatable]) -> Option<Change> {
-        let wanted = newest(wanted);
+        let surplus = wanted.len().saturating_sub(self.most);
+        let wanted = wanted.get(surplus..).unwrap_or_default();
         let fingerprints = |all: &[Repeatable]| -> BTreeSet<Fingerprint> {
             all.iter().map(|frame| frame.fingerprint).collect()
         };
@@ -73,7 +88,7 @@ impl Frames {
                 change.gone.binary_search(&(place - 1)).is_err()
             });
             self.known.extend(&change.new);
-            let surplus = self.known.len().saturating_sub(limits::MAX_REPEATABLE);
+            let surplus = self.known.len().saturating_sub(self.most);
             self.known.drain(..surplus);
         }
     }
@@ -82,9 +97,4 @@ impl Frames {
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
-}
-
-fn newest(all: &[Repeatable]) -> &[Repeatable] {
-    let surplus = all.len().saturating_sub(limits::MAX_REPEATABLE);
-    all.get(surplus..).unwrap_or_default()
 }

@@ -147,6 +147,30 @@ fn a_repeat_never_hides_a_later_value() {
 }
 
 #[test]
+fn an_alarm_that_is_stored_as_soon_as_it_comes_is_known_again() {
+    let mut cabinet = alone();
+    let open_door = |cabinet: &mut TestCabinet, said: Said| {
+        let frame = message(&[(0, 9, None), (2, 1, None)]);
+        cabinet.hear(Uplink {
+            receipt: Some(Box::new(receipt(said, 1))),
+            ..Uplink::new(broker("lamp-1"), frame, cabinet.now)
+        });
+    };
+    // The server is known to be away.
+    say(&mut cabinet, said(1, 2), 0);
+    cabinet.run_ms(60_000);
+    cabinet.receipts();
+    open_door(&mut cabinet, said(7, 2));
+    assert_eq!(cabinet.receipts(), [1], "durable at once");
+    cabinet.restart(config());
+    cabinet.run_ms(60_000);
+    open_door(&mut cabinet, again(7, 2));
+    assert_eq!(cabinet.receipts(), [1]);
+    let levels = levels(&mut cabinet);
+    assert_eq!(levels.iter().filter(|(level, _)| level == "9").count(), 1);
+}
+
+#[test]
 fn a_message_that_was_delivered_and_never_durable_is_owed_again() {
     let mut cabinet = alone();
     cabinet.is_connected = true;

@@ -91,6 +91,34 @@ fn what_is_told_again_is_not_written_again() {
 }
 
 #[test]
+fn a_frame_takes_a_dozen_bytes_once() {
+    let written = |of_commit: u64, has_frames: bool| {
+        let mut bench = Bench::new(Options {
+            segment_bytes: 1 << 20,
+            max_bytes: 8 << 20,
+            ..small()
+        });
+        for n in 1..=10 {
+            let seqs = n * of_commit + 1..=n * of_commit + of_commit;
+            // Those of the commit before do not come again.
+            let known = if has_frames {
+                frames(seqs.clone())
+            } else {
+                Vec::new()
+            };
+            store(&mut bench, seqs, known).unwrap();
+        }
+        bench.disk().written_bytes
+    };
+    for (of_commit, most) in [(1, 18), (100, 12)] {
+        let more = written(of_commit, true) - written(of_commit, false);
+        let of_frame = more.div_ceil(10 * of_commit);
+        eprintln!("{of_commit} frames in a commit: {more} bytes, {of_frame} a frame");
+        assert!(of_frame <= most, "{of_frame} bytes");
+    }
+}
+
+#[test]
 fn a_log_of_a_version_that_knew_no_such_frames_is_read_and_gone_on_with() {
     // Written before there were any: two readings of the meter.
     const OLD: &str = "75434946496c6f670100000001000000000000001b0d2c3f4600000003339cac578668e9030101a880e682b9\

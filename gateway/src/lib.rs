@@ -18,6 +18,7 @@ pub mod meaning;
 mod profiles;
 pub mod runtime;
 mod service;
+mod shell;
 #[cfg(feature = "demo")]
 mod simulate;
 pub mod store;

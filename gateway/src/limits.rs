@@ -95,3 +95,9 @@ pub const SETTLE: Duration = Duration::from_secs(10);
 
 /// Time that reading what is kept may take for a new configuration: a full buffer on slow flash takes seconds.
 pub const READ_AGAIN: Duration = Duration::from_secs(60);
+
+/// Things that happened to a simulated device and wait to be told.
+pub const SIMULATED_NEWS: usize = 64;
+
+/// Requests to a simulated unit that are remembered as told; what a gateway asks for is far less.
+pub const SIMULATED_REQUESTS: usize = 1_000;

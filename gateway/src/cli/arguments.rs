@@ -79,10 +79,10 @@ pub(super) enum Command {
     /// Show the gateway at work between simulated devices and a simulated server
     #[cfg(feature = "demo")]
     Demo(DemoOptions),
-    /// Play a device of a profile, for trying a configuration without the hardware
+    /// Play a device of a profile, a server or a broker, for trying a configuration without the hardware
     ///
-    /// It says what the golden frames of the profile say, and prints how it is configured: first the block of its link,
-    /// then the command that adds the device. It goes on until it is interrupted.
+    /// A device says what the golden frames of its profile say. It prints how it is configured: first the block of its
+    /// link, then the command that adds the device. It goes on until it is interrupted.
     #[cfg(feature = "demo")]
     Simulate(SimulateOptions),
 }
@@ -109,6 +109,12 @@ pub(super) struct InitOptions {
     /// The MQTT broker; by default the one on this machine, if there is one
     #[arg(long, value_name = "URI")]
     pub(super) broker: Option<String>,
+    /// Listen for LoRaWAN packet forwarders, by default on 127.0.0.1:1700
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:1700")]
+    pub(super) lorawan: Option<String>,
+    /// Let servers and people switch and set devices on all links; without it they may only read
+    #[arg(long)]
+    pub(super) allow_writes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -441,9 +447,13 @@ pub struct DemoOptions {
 /// Which device is played, and where.
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SimulateOptions {
+    #[command(subcommand)]
+    pub(crate) peer: Option<SimulatedPeer>,
     /// What kind of device: the id of a profile, or the file of one
-    pub(crate) profile: String,
+    #[arg(required = true)]
+    pub(crate) profile: Option<String>,
     /// Its unit address, of a Modbus device; by default 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=247))]
     pub(crate) unit: Option<u8>,
@@ -488,4 +498,26 @@ fn eui(text: &str) -> Result<[u8; 8], String> {
     let digits = crate::hex::bytes(&text.replace('-', ""));
     let eui = digits.and_then(|bytes| bytes.try_into().ok());
     eui.ok_or_else(|| "an EUI has 16 hex digits, as in 70B3D57ED0001234".to_owned())
+}
+
+/// What stands beside the devices where a cabinet is only tried.
+#[cfg(feature = "demo")]
+#[derive(Debug, Subcommand)]
+pub enum SimulatedPeer {
+    /// An LwM2M server that lets anybody in and shows what it is told, in place of a device
+    Server(PeerOptions),
+    /// An MQTT broker that lets anybody in, in place of a device
+    Broker(PeerOptions),
+}
+
+/// Where a server or a broker listens.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub struct PeerOptions {
+    /// Where it listens; by default on this machine only, at the usual port
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Print JSON, one object a line; the first one has the configuration
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -309,7 +309,14 @@ fn unknown_text(value: &Json) -> String {
             age(row["age_ms"].as_u64()),
         ]);
     }
-    format!("{table}\nnext: ucifi-gateway device add ID --profile PROFILE with what stands here\n")
+    let options = all.iter().filter_map(|row| row["add"].as_str());
+    let commands: Vec<String> = options
+        .map(|options| format!("ucifi-gateway device add ID --profile PROFILE {options}\n"))
+        .collect();
+    if commands.is_empty() {
+        return table.to_string();
+    }
+    format!("{table}\nnext: {}", commands.join("      "))
 }
 
 fn values_text(value: &Json) -> String {

@@ -10,7 +10,7 @@ use ucifi_profiles::document::{Document, Place};
 use super::arguments::{AddOptions, DeviceCommand, DeviceFields, ReplaceOptions};
 use super::check::invalid;
 use super::output::print;
-use crate::config::{DEFAULT_PATH, File, Sources, read};
+use crate::config::{DEFAULT_PATH, DEFAULT_STATE_DIR, File, Sources, read};
 use crate::exit::{ExitStatus, Failure};
 use crate::limits::SECRET_BYTES;
 use crate::runtime::rehearse;
@@ -269,11 +269,23 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
 /// Says what was done and what is left to do.
 fn say(config: &Path, done: &str) -> Result<(), Failure> {
     let how = if config == Path::new(DEFAULT_PATH) {
-        "systemctl reload ucifi-gateway"
+        "systemctl reload ucifi-gateway".to_owned()
     } else {
-        "kill -HUP the gateway"
+        // The lock has the number of the process that holds it.
+        format!("kill -HUP $(cat {})", lock_of(config).display())
     };
-    print(&format!("{done}\nnext: {how}, and it is in force\n"))
+    print(&format!(
+        "{done}\nnext: {how}, and it is in force; a gateway that starts later has it anyway\n"
+    ))
+}
+
+fn lock_of(config: &Path) -> PathBuf {
+    let loaded = Sources::load(config).and_then(|sources| read(&sources));
+    let folder = loaded.map_or_else(
+        |_| DEFAULT_STATE_DIR.into(),
+        |loaded| loaded.configuration.gateway.state_dir,
+    );
+    folder.join("lock")
 }
 
 #[cfg(test)]

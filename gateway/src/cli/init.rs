@@ -25,13 +25,18 @@ struct Found {
     ports: Vec<String>,
     server: Option<String>,
     broker: Option<String>,
+    /// Where packet forwarders send to.
+    lorawan: Option<String>,
+    writes: &'static str,
+    /// Where everything is kept that is not in the usual folders.
+    folder: Option<PathBuf>,
 }
 
 pub(super) fn init(config: &Path, options: &InitOptions) -> Result<(), Failure> {
     if config.exists() {
         return Err(already(config));
     }
-    let found = find(options);
+    let found = find(config, options);
     let text = text(&found);
     check(config, &text)?;
     write(config, &text)?;
@@ -46,7 +51,7 @@ fn already(config: &Path) -> Failure {
     Failure::new(ExitStatus::Refused, message)
 }
 
-fn find(options: &InitOptions) -> Found {
+fn find(config: &Path, options: &InitOptions) -> Found {
     let ports: Vec<PathBuf> = if options.port.is_empty() {
         serial_ports::find(Path::new("/dev"))
     } else {
@@ -61,7 +66,19 @@ fn find(options: &InitOptions) -> Found {
         ports: ports.iter().map(|port| port.display().to_string()).collect(),
         server: options.server.clone(),
         broker,
+        lorawan: options.lorawan.clone(),
+        writes: if options.allow_writes { "allow" } else { "deny" },
+        folder: own_folder(config),
     }
+}
+
+/// A configuration elsewhere is for trying or for a second gateway: it has its own folder, where no root is needed.
+fn own_folder(config: &Path) -> Option<PathBuf> {
+    if config == Path::new(DEFAULT_PATH) {
+        return None;
+    }
+    let config = std::path::absolute(config).ok()?;
+    config.parent().map(Path::to_owned)
 }
 
 /// The name of the machine, as far as it fits an endpoint name.
@@ -89,19 +106,28 @@ fn text(found: &Found) -> String {
          # `ucifi-gateway check` says what this comes to, `ucifi-gateway doctor` whether the machine is up to it.\n\n\
          [gateway]\n\
          # The endpoint name of the cabinet, and the first part of those of its devices.\n\
-         name = {}\n\n",
+         name = {}\n",
         quoted(&found.name)
     );
-    text.push_str(&server_text(found.server.as_deref()));
-    for (port, number) in found.ports.iter().zip(1..) {
-        let port = quoted(port);
+    if let Some(folder) = &found.folder {
+        let beside = |name: &str| quoted(&folder.join(name).display().to_string());
         text.push_str(&format!(
-            "[[bus]]\nname = \"rs485-{number}\"\nport = {port}\n# What the devices on it are set to.\nbaud = 9600\n\
-             format = \"8N1\"\n# \"allow\" lets servers switch and set its devices.\nwrites = \"deny\"\n\n"
+            "# Beside this file, since it is not at its usual place.\nstate_dir = {}\ncontrol_socket = {}\n",
+            beside("state"),
+            beside("control.sock")
         ));
     }
-    text.push_str(&broker_text(found.broker.as_deref()));
-    text.push_str(LORAWAN);
+    text.push('\n');
+    text.push_str(&server_text(found.server.as_deref()));
+    for (port, number) in found.ports.iter().zip(1..) {
+        let (port, writes) = (quoted(port), found.writes);
+        text.push_str(&format!(
+            "[[bus]]\nname = \"rs485-{number}\"\nport = {port}\n# What the devices on it are set to.\nbaud = 9600\n\
+             format = \"8N1\"\n# \"allow\" lets servers switch and set its devices.\nwrites = \"{writes}\"\n\n"
+        ));
+    }
+    text.push_str(&broker_text(found.broker.as_deref(), found.writes));
+    text.push_str(&lorawan_text(found.lorawan.as_deref(), found.writes));
     text.push_str(DEVICES);
     text
 }
@@ -117,10 +143,10 @@ fn server_text(server: Option<&str>) -> String {
     }
 }
 
-fn broker_text(broker: Option<&str>) -> String {
+fn broker_text(broker: Option<&str>, writes: &str) -> String {
     match broker {
         Some(uri) => format!(
-            "[[broker]]\nname = \"local\"\nuri = {}\nwrites = \"deny\"\n\n",
+            "[[broker]]\nname = \"local\"\nuri = {}\nwrites = \"{writes}\"\n\n",
             quoted(uri)
         ),
         None => "# For MQTT devices:\n# [[broker]]\n# name = \"local\"\n# uri = \"mqtt://127.0.0.1\"\n\n"
@@ -128,8 +154,18 @@ fn broker_text(broker: Option<&str>) -> String {
     }
 }
 
-const LORAWAN: &str = "# For LoRaWAN devices, with a packet forwarder that sends to port 1700 of this machine:\n\
-                       # [lorawan]\n# region = \"EU868\"\n# listen = \"127.0.0.1:1700\"\n\n";
+fn lorawan_text(listen: Option<&str>, writes: &str) -> String {
+    match listen {
+        Some(address) => format!(
+            "[lorawan]\nregion = \"EU868\"\n# Where packet forwarders send to; 0.0.0.0 for those on other machines.\n\
+             listen = {}\nwrites = \"{writes}\"\n\n",
+            quoted(address)
+        ),
+        None => "# For LoRaWAN devices, with a packet forwarder that sends to port 1700 of this machine:\n\
+                 # [lorawan]\n# region = \"EU868\"\n# listen = \"127.0.0.1:1700\"\n\n"
+            .to_owned(),
+    }
+}
 
 const DEVICES: &str = "# Devices: `ucifi-gateway device add` writes each to a file of its own in devices.d, and\n\
                        # `ucifi-gateway profile list` has the kinds that are known. As in\n\
@@ -191,11 +227,17 @@ fn report(config: &Path, found: &Found) -> String {
         Some(uri) => text.push_str(&format!("  broker  {uri}, as broker local\n")),
         None => text.push_str("  broker  none listens on this machine\n"),
     }
+    if let Some(address) = &found.lorawan {
+        text.push_str(&format!("  lorawan packet forwarders send to {address}\n"));
+    }
     match &found.server {
         Some(uri) => text.push_str(&format!("  server  {uri}\n")),
         None => text.push_str("  server  none yet: name it in the file, or begin again with --server\n"),
     }
-    let own = if config == Path::new(DEFAULT_PATH) {
+    if found.writes == "deny" {
+        text.push_str("  writes  denied on every link: writes = \"allow\" lets devices be switched\n");
+    }
+    let own = if is_understood(config) {
         String::new()
     } else {
         format!(" --config {}", config.display())
@@ -205,6 +247,14 @@ fn report(config: &Path, found: &Found) -> String {
          ucifi-gateway doctor{own}\n"
     ));
     text
+}
+
+/// Says whether the commands find this file without being told.
+fn is_understood(config: &Path) -> bool {
+    let named = std::env::var_os("UCIFI_CONFIG");
+    named.map_or(config == Path::new(DEFAULT_PATH), |named| {
+        config == Path::new(&named)
+    })
 }
 
 #[cfg(test)]
@@ -217,6 +267,9 @@ mod tests {
             ports: ports.iter().map(|port| (*port).to_owned()).collect(),
             server: server.map(str::to_owned),
             broker: broker.map(str::to_owned),
+            lorawan: broker.map(|_| "127.0.0.1:1700".to_owned()),
+            writes: "allow",
+            folder: broker.map(|_| "/tmp/a \"b\"".into()),
         }
     }
 

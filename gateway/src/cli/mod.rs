@@ -19,7 +19,7 @@ mod trace;
 
 pub use arguments::Arguments;
 #[cfg(feature = "demo")]
-pub use arguments::{DemoOptions, SimulateOptions};
+pub use arguments::{DemoOptions, PeerOptions, SimulateOptions, SimulatedPeer};
 #[cfg(feature = "demo")]
 pub(crate) use profile::profile_of;
 

@@ -98,7 +98,8 @@ impl Secrets {
         let place = item.place();
         let file = Path::new(&*place.file);
         let folder = match file.parent() {
-            Some(folder) if file.is_file() => folder,
+            // The file may be one that is only about to be written; what the environment says has no folder.
+            Some(folder) if folder.is_dir() => folder,
             Some(_) | None => &self.folder,
         };
         Some(folder.join(named))

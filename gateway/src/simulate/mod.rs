@@ -1,4 +1,5 @@
-//! `simulate`: a device of a profile for a gateway that runs beside it, where there is no hardware to try with.
+//! `simulate`: a device of a profile for a gateway that runs beside it, where there is no hardware to try with; also a
+//! server and a broker.
 //!
 //! It says what the golden frames of the profile say; where a gadget of that kind is in `ucifi-sim`, that one plays it,
 //! and does what it is told. It knows the gateway only by the link between them. Nothing here is used by the daemon.
@@ -6,6 +7,7 @@
 mod key;
 mod modbus;
 mod mqtt;
+mod peer;
 mod radio;
 mod registers;
 mod report;
@@ -56,7 +58,29 @@ impl Protocol {
 /// When the profile is not known, an option does not fit it, or the link cannot be made.
 pub(crate) fn simulate(config: &Path, options: &SimulateOptions, log: &str) -> Result<(), Failure> {
     crate::logging::start(log)?;
-    let profile = crate::cli::profile_of(config, &options.profile)?;
+    let runtime = Runtime::new().map_err(|error| Failure::cannot("start", &error))?;
+    let ended = runtime.block_on(async {
+        let mut interrupt = Interrupt::catch()?;
+        match (&options.peer, &options.profile) {
+            (Some(peer), _) => peer::play(peer, &mut interrupt).await,
+            (None, Some(profile)) => device(config, profile, options, &mut interrupt).await,
+            (None, None) => Err(Failure::new(
+                ExitStatus::Usage,
+                "name a profile, server or broker",
+            )),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn device(
+    config: &Path,
+    name: &str,
+    options: &SimulateOptions,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let profile = crate::cli::profile_of(config, name)?;
     let protocol = Protocol::of(&profile);
     if let Some(wrong) = options.foreign_to(protocol) {
         let message = format!(
@@ -66,18 +90,12 @@ pub(crate) fn simulate(config: &Path, options: &SimulateOptions, log: &str) -> R
         );
         return Err(Failure::new(ExitStatus::Usage, message));
     }
-    let runtime = Runtime::new().map_err(|error| Failure::cannot("start", &error))?;
-    let ended = runtime.block_on(async {
-        let mut interrupt = Interrupt::catch()?;
-        let report = Report::new(options.json, hint(&profile, &options.profile));
-        match protocol {
-            Protocol::Modbus => modbus::play(&profile, options, &report, &mut interrupt).await,
-            Protocol::Mqtt => mqtt::play(&profile, options, &report, &mut interrupt).await,
-            Protocol::LoRaWan => radio::play(&profile, options, &report, &mut interrupt).await,
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    ended
+    let report = Report::new(options.json, hint(&profile, name));
+    match protocol {
+        Protocol::Modbus => modbus::play(&profile, options, &report, interrupt).await,
+        Protocol::Mqtt => mqtt::play(&profile, options, &report, interrupt).await,
+        Protocol::LoRaWan => radio::play(&profile, options, &report, interrupt).await,
+    }
 }
 
 /// A gateway knows a profile by its id, and a file only where it looks for it.

@@ -17,6 +17,7 @@ use super::report::{Report, Setup};
 use crate::cli::SimulateOptions;
 use crate::exit::{ExitStatus, Failure};
 use crate::interrupt::Interrupt;
+use crate::limits::SIMULATED_REQUESTS;
 
 /// How often a person is told what was asked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -102,12 +103,9 @@ async fn attend(
     report.say("ended", &format!("{requests} requests were answered"))
 }
 
-/// Requests that are remembered as told; what a gateway asks for is far less.
-const KNOWN: usize = 1_000;
-
 fn is_news(exchange: &Exchange, known: &mut BTreeSet<Vec<u8>>) -> bool {
     let is_read = matches!(exchange.request.first(), Some(1..=4));
-    if !is_read || known.len() >= KNOWN {
+    if !is_read || known.len() >= SIMULATED_REQUESTS {
         return !is_read;
     }
     let is_refused = exchange
@@ -183,7 +181,7 @@ mod tests {
             let [high, low] = address.to_be_bytes();
             is_news(&exchange(&[3, high, low, 0, 1], &[3]), &mut known);
         }
-        assert_eq!(known.len(), KNOWN);
+        assert_eq!(known.len(), SIMULATED_REQUESTS);
     }
 
     #[test]

@@ -17,9 +17,7 @@ use crate::cli::SimulateOptions;
 use crate::config::BrokerUri;
 use crate::exit::{ExitStatus, Failure};
 use crate::interrupt::Interrupt;
-
-/// News that wait to be told.
-const NEWS: usize = 64;
+use crate::limits::SIMULATED_NEWS;
 
 /// What a plug has in it, in W.
 const WATTS: f64 = 42.0;
@@ -52,7 +50,7 @@ pub(super) async fn play(
         port: uri.port,
         client_id: format!("ucifi-simulate-{device}-{}", std::process::id()),
     };
-    let (news, inbox) = mpsc::channel(NEWS);
+    let (news, inbox) = mpsc::channel(SIMULATED_NEWS);
     tokio::spawn(run(gadget, place, news));
     attend(inbox, &uri.text, report, interrupt).await
 }

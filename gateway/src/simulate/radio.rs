@@ -20,6 +20,7 @@ use super::report::{Report, Setup};
 use crate::cli::SimulateOptions;
 use crate::exit::{ExitStatus, Failure};
 use crate::interrupt::Interrupt;
+use crate::limits::SIMULATED_NEWS;
 
 /// Where the gateway listens unless configured.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1700);
@@ -30,9 +31,6 @@ const DEV_EUI: [u8; 8] = [0x02, 0, 0, 0, 0, 0, 0, 1];
 
 /// The shortest time between two reports: a report, its windows and an answer have to fit.
 const SHORTEST: Duration = Duration::from_secs(5);
-
-/// News that wait to be told.
-const NEWS: usize = 64;
 
 pub(super) async fn play(
     profile: &Arc<CompiledProfile>,
@@ -67,7 +65,7 @@ pub(super) async fn play(
             &format!("it reports every {} s at most", SHORTEST.as_secs()),
         )?;
     }
-    let (news, inbox) = mpsc::channel(NEWS);
+    let (news, inbox) = mpsc::channel(SIMULATED_NEWS);
     let seed = OsRng
         .try_next_u64()
         .map_err(|error| Failure::cannot("get random numbers", &error))?;

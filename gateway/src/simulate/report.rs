@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::output::print;
 use crate::exit::Failure;
+use crate::shell::quoted;
 
 /// How a device is told of.
 pub(super) struct Report {
@@ -64,16 +65,6 @@ impl Setup {
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 impl Report {
     pub(super) const fn new(json: bool, hint: Option<String>) -> Self {
         Self { json, hint }
@@ -92,6 +83,17 @@ impl Report {
             print(&setup.text())?;
         }
         self.hint.as_ref().map_or(Ok(()), |hint| self.say("note", hint))
+    }
+
+    /// Says what is there that is no device, and how it is configured.
+    pub(super) fn begin_peer(&self, what: &str, block: &str) -> Result<(), Failure> {
+        if self.json {
+            return line(&json!({ "step": "ready", "text": what, "configuration": block }));
+        }
+        let block = indented(block);
+        print(&format!(
+            "{what}\n\nin gateway.toml, if it is not there yet:\n\n{block}\nCtrl-C ends it\n"
+        ))
     }
 
     /// Says what happens.
@@ -133,6 +135,5 @@ mod tests {
             setup.block(),
             "[[device]]\nid = \"lamp-1\"\nprofile = \"zigbee2mqtt.lamp\"\ntopic = \"hall lamp\"\nunit = 3\n"
         );
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

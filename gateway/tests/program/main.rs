@@ -12,6 +12,9 @@ mod check;
 mod daemon;
 #[cfg(all(test, feature = "demo"))]
 mod demo;
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod first_cabinet;
 #[cfg(test)]
 mod lorawan;
 #[cfg(test)]

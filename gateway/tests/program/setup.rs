@@ -130,6 +130,44 @@ fn a_device_is_added_replaced_and_removed_in_a_file_of_its_own() {
 }
 
 #[test]
+fn a_key_from_standard_input_gets_a_file_beside_that_of_the_device() {
+    let cabinet = Cabinet::new();
+    cabinet.done(&["init", "--lorawan"]);
+    let key = "2B7E151628AED2A6ABF7158809CF4F3C";
+    fs::write(cabinet.path("lamp.key"), format!("{key}\n")).unwrap();
+    let config = cabinet.path("etc/gateway.toml");
+    let added = program(&["device", "add", "lamp-1", "--profile", "nas.ul20xx"])
+        .args(["--dev-eui", "0200000000000001", "--join-eui", "0000000000000000"])
+        .args(["--app-key", "-", "--config", path_of(&config)])
+        .stdin(fs::File::open(cabinet.path("lamp.key")).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(code(&added), 0, "{}", stderr(&added));
+    assert_eq!(cabinet.text("etc/devices.d/lamp-1.key").trim(), key);
+    assert!(!cabinet.text("etc/devices.d/lamp-1.toml").contains(key));
+    cabinet.done(&["check"]);
+}
+
+#[test]
+fn init_keeps_everything_beside_a_configuration_that_is_elsewhere_and_listens_and_writes_if_it_is_told() {
+    let cabinet = Cabinet::new();
+    let said = cabinet.done(&["init", "--lorawan", "127.0.0.1:1701", "--allow-writes"]);
+    assert!(
+        said.contains("packet forwarders send to 127.0.0.1:1701"),
+        "{said}"
+    );
+    let text = cabinet.text("etc/gateway.toml");
+    for part in [
+        "/etc/state\"",
+        "/etc/control.sock\"",
+        "listen = \"127.0.0.1:1701\"\nwrites = \"allow\"",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    cabinet.done(&["check"]);
+}
+
+#[test]
 fn a_device_that_does_not_fit_is_not_written() {
     let cabinet = Cabinet::new();
     cabinet.init();
@@ -199,12 +237,7 @@ fn doctor_says_line_by_line_what_to_mend() {
         &format!("coap://{}", server.local_addr().unwrap()),
     );
     let text = text.replace("mqtt://127.0.0.1", &format!("mqtt://{closed}"));
-    let state = format!(
-        "name = \"cab-9\"\nstate_dir = {:?}\ncontrol_socket = {:?}",
-        cabinet.path("state"),
-        cabinet.path("control.sock")
-    );
-    fs::write(&file, text.replace("name = \"cab-9\"", &state)).unwrap();
+    fs::write(&file, text).unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 16];
         while let Ok((_, from)) = server.recv_from(&mut buffer) {
@@ -230,7 +263,7 @@ fn doctor_says_line_by_line_what_to_mend() {
     }
     let text = cabinet.run(&["doctor"]);
     assert!(stdout(&text).contains("next: "), "{}", stdout(&text));
-    assert!(!cabinet.path("state").exists());
+    assert!(!cabinet.path("etc/state").exists());
 }
 
 #[test]

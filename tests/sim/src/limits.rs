@@ -43,3 +43,6 @@ pub const MAX_PACKET: usize = 1_048_576;
 
 /// Packets that a connection to a broker may be behind before it is cut off.
 pub const MAX_UNSENT: usize = 10_000;
+
+/// Messages of a gadget at a foreign broker that wait to be written; one that says more at once begins anew.
+pub const MAX_GADGET_MESSAGES: usize = 256;

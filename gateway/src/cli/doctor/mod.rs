@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 use super::arguments::ClientOptions;
 use super::check::invalid;
 use super::output::{answer, print_json};
-use crate::config::{Loaded, Sources, read};
+use crate::config::{DEFAULT_PATH, Loaded, Sources, read};
 use crate::control::{Reply, Request, ask};
 use crate::exit::{ExitStatus, Failure};
 use crate::runtime::rehearse;
@@ -110,7 +110,7 @@ fn examine(config: &Path, loaded: &Loaded, options: &ClientOptions) -> Vec<Findi
         Ok(Reply::Ok(status)) => Some(status),
         Ok(Reply::Error(_)) | Err(_) => None,
     };
-    findings.push(gateway(status.as_ref(), socket));
+    findings.push(gateway(config, status.as_ref(), socket));
     findings.extend(
         configuration
             .buses
@@ -138,17 +138,18 @@ fn examine(config: &Path, loaded: &Loaded, options: &ClientOptions) -> Vec<Findi
     findings
 }
 
-fn gateway(status: Option<&Json>, socket: &Path) -> Finding {
+fn gateway(config: &Path, status: Option<&Json>, socket: &Path) -> Finding {
+    let next = if config == Path::new(DEFAULT_PATH) {
+        "systemctl start ucifi-gateway; if it runs, use sudo or join the group ucifi-gateway"
+    } else {
+        "ucifi-gateway run starts it, with the same configuration"
+    };
     match status {
         Some(status) => Finding::ok(
             "gateway",
             format!("version {} runs", status["version"].as_str().unwrap_or_default()),
         ),
-        None => Finding::warn(
-            "gateway",
-            format!("none answers at {}", socket.display()),
-            "systemctl start ucifi-gateway; if it runs, use sudo or join the group ucifi-gateway",
-        ),
+        None => Finding::warn("gateway", format!("none answers at {}", socket.display()), next),
     }
 }
 

@@ -14,6 +14,7 @@ use super::clock::now;
 use super::engine::Engine;
 use super::radio::Unknown;
 use crate::control::{Call, Problem, ProblemKind, Reply, Request};
+use crate::shell::quoted;
 use crate::store::Health;
 pub(crate) use values::plain_json;
 
@@ -117,20 +118,24 @@ fn unknown(engine: &Engine, reply: oneshot::Sender<Reply>) {
 
 fn unknown_sender_json((sender, unknown): (&Sender, &Unknown)) -> Json {
     let age = now().instant.saturating_duration_since(unknown.heard.instant);
-    let (device, heard) = match sender {
-        Sender::Joining { dev_eui, join_eui } => {
-            (dev_eui.to_string(), format!("join with JoinEUI {join_eui}"))
-        }
+    let (device, heard, add) = match sender {
+        Sender::Joining { dev_eui, join_eui } => (
+            dev_eui.to_string(),
+            format!("join with JoinEUI {join_eui}"),
+            Some(format!("--dev-eui {dev_eui} --join-eui {join_eui} --app-key -")),
+        ),
         Sender::Address(dev_addr) => (
             dev_addr.to_string(),
             "uplink of a DevAddr without session".to_owned(),
+            None,
         ),
-        Sender::Device(dev_eui) => (dev_eui.to_string(), "uplink".to_owned()),
+        Sender::Device(dev_eui) => (dev_eui.to_string(), "uplink".to_owned(), None),
     };
     json!({
         "link": "lorawan",
         "device": device,
         "heard": heard,
+        "add": add,
         "count": unknown.minutes,
         "age_ms": millis(age),
     })
@@ -142,6 +147,7 @@ fn unknown_on_broker_json(broker: &str, device: &UnknownDevice) -> Json {
         "link": format!("broker {broker}"),
         "device": &*device.device,
         "heard": device.topic,
+        "add": format!("--broker {broker} --topic {}", quoted(&device.device)),
         "count": device.messages,
         "age_ms": millis(age),
     })

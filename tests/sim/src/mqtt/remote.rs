@@ -19,9 +19,6 @@ use crate::limits;
 /// How long it waits before it tries again.
 pub const AGAIN: Duration = Duration::from_secs(2);
 
-/// Messages that wait to be written.
-const REQUESTS: usize = 256;
-
 /// Where a gadget connects, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -68,8 +65,8 @@ pub async fn run(mut gadget: Box<dyn Gadget>, place: Place, news: mpsc::Sender<N
 
 /// Serves one connection; returns why it ended.
 async fn attend(gadget: &mut dyn Gadget, place: &Place, began: Instant, news: &mpsc::Sender<News>) -> String {
-    let (client, events) = AsyncClient::new(options(gadget, place), REQUESTS);
-    let (sender, mut received) = mpsc::channel(REQUESTS);
+    let (client, events) = AsyncClient::new(options(gadget, place), limits::MAX_GADGET_MESSAGES);
+    let (sender, mut received) = mpsc::channel(limits::MAX_GADGET_MESSAGES);
     // Polled in a task of its own: what rumqttc is about to write is lost when a poll is dropped.
     let mut task = JoinSet::new();
     task.spawn(poll(events, sender));

@@ -66,16 +66,24 @@ impl Connection {
         let requests = match options.version {
             Version::V3 => {
                 let (client, mut events) = rumqttc::AsyncClient::new(v3::options(options), REQUESTS);
-                task.spawn(
-                    async move { while forward(events.poll(), patience, v3::plain, &sender).await {} },
-                );
+                task.spawn(async move {
+                    let mut goes_on = true;
+                    while goes_on {
+                        let polled = within(patience, events.poll()).await;
+                        goes_on = tell(polled, &mut events.state.events, v3::plain, &sender).await;
+                    }
+                });
                 Requests::V3(client)
             }
             Version::V5 => {
                 let (client, mut events) = rumqttc::v5::AsyncClient::new(v5::options(options), REQUESTS);
-                task.spawn(
-                    async move { while forward(events.poll(), patience, v5::plain, &sender).await {} },
-                );
+                task.spawn(async move {
+                    let mut goes_on = true;
+                    while goes_on {
+                        let polled = within(patience, events.poll()).await;
+                        goes_on = tell(polled, &mut events.state.events, v5::plain, &sender).await;
+                    }
+                });
                 Requests::V5(client)
             }
         };
@@ -154,24 +162,59 @@ fn told<E: Display>(result: Result<(), E>) -> Result<(), String> {
     result.map_err(|error| format!("the connection takes no request: {error}"))
 }
 
-/// Tells what one poll brought; false when the connection is over.
-async fn forward<T, E: Display>(
-    poll: impl Future<Output = Result<T, E>>,
+/// Returns what one poll brings, or why the connection is over.
+async fn within<T, E: Display>(
     patience: Duration,
+    poll: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match timeout(patience, poll).await {
+        Ok(polled) => polled.map_err(|error| error.to_string()),
+        Err(_) => Err("the connection takes and gives nothing".to_owned()),
+    }
+}
+
+/// Tells what one poll brought; false when the connection is over. What a broker said just before it closed the connection
+/// rumqttc has read and not given: that is `left`.
+async fn tell<T>(
+    polled: Result<T, String>,
+    left: &mut VecDeque<T>,
     plain: fn(T) -> Option<FromConnection>,
     sender: &mpsc::Sender<FromConnection>,
 ) -> bool {
-    let (told, is_over) = match timeout(patience, poll).await {
-        Ok(Ok(event)) => (plain(event), false),
-        Ok(Err(error)) => (Some(FromConnection::Lost(error.to_string())), true),
-        Err(_) => {
-            let reason = "the connection takes and gives nothing".to_owned();
-            (Some(FromConnection::Lost(reason)), true)
+    let reason = match polled.map(plain) {
+        Ok(Some(told)) => return sender.send(told).await.is_ok(),
+        Ok(None) => return !sender.is_closed(),
+        Err(reason) => reason,
+    };
+    let last = left.drain(..).filter_map(plain);
+    for told in last.chain([FromConnection::Lost(reason)]) {
+        if sender.send(told).await.is_err() {
+            break;
         }
-    };
-    let is_wanted = match told {
-        Some(told) => sender.send(told).await.is_ok(),
-        None => !sender.is_closed(),
-    };
-    is_wanted && !is_over
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(packet_id: u16) -> Option<FromConnection> {
+        (packet_id > 0).then_some(FromConnection::Written { packet_id })
+    }
+
+    #[tokio::test]
+    async fn what_a_broker_said_before_it_closed_the_connection_is_told_before_that() {
+        let (sender, mut told) = mpsc::channel(AHEAD);
+        let mut left = VecDeque::from([0, 7]);
+        assert!(tell(Ok(6), &mut left, written, &sender).await);
+        assert!(!tell(Err("closed".to_owned()), &mut left, written, &sender).await);
+        drop(sender);
+        for expected in [6, 7] {
+            let told = told.recv().await;
+            assert!(matches!(told, Some(FromConnection::Written { packet_id }) if packet_id == expected));
+        }
+        assert!(matches!(told.recv().await, Some(FromConnection::Lost(reason)) if reason == "closed"));
+        assert!(told.recv().await.is_none());
+    }
 }

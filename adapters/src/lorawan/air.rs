@@ -141,3 +141,18 @@ pub enum TxError {
     /// A reason that the protocol does not list.
     Unknown,
 }
+
+impl TxError {
+    /// Says whether it is the same for the same frame at any other time.
+    pub(super) const fn is_lasting(self) -> bool {
+        match self {
+            Self::TxFreq | Self::TxPower => true,
+            Self::TooLate
+            | Self::TooEarly
+            | Self::CollisionPacket
+            | Self::CollisionBeacon
+            | Self::GpsUnlocked
+            | Self::Unknown => false,
+        }
+    }
+}

@@ -74,9 +74,9 @@ pub const COMMAND_RETRY_SECS: u64 = 5;
 /// Pause between two commands for a device that always listens, in milliseconds: it has to do the first one.
 pub const COMMAND_SPACING_MS: u64 = 1_000;
 
-/// After how long without an acknowledgement a command for a device that always listens is made durable, in
+/// After how long a command for a device that always listens is made durable where it has not come to its end, in
 /// milliseconds: whoever wants it is told so before he gives up waiting, 4 s after the command unless configured.
-pub const UNACKNOWLEDGED_KEEP_MS: u64 = 3_000;
+pub const WAITING_KEEP_MS: u64 = 3_000;
 
 /// How long a device that always listens may take to acknowledge, in seconds.
 pub const ACK_WAIT_SECS: u64 = 10;

@@ -105,6 +105,21 @@ impl Queue {
         }
     }
 
+    /// Has those outlive a restart that have waited for long; says whether there are any.
+    pub(super) fn keep_waiting(&mut self, now: Instant) -> bool {
+        let long = self
+            .entries
+            .iter_mut()
+            .filter(|entry| !entry.keep && keep_at(entry) <= now);
+        long.map(|entry| entry.keep = true).count() > 0
+    }
+
+    /// Returns when [`Self::keep_waiting`] is due.
+    pub(super) fn next_keep(&self) -> Option<Instant> {
+        let others = self.entries.iter().filter(|entry| !entry.keep);
+        others.map(keep_at).min()
+    }
+
     pub(super) fn head(&self) -> Option<&Entry> {
         self.entries.front()
     }
@@ -178,4 +193,8 @@ pub(super) struct Full;
 
 const fn lifetime() -> Duration {
     Duration::from_secs(limits::COMMAND_HOURS * 3_600)
+}
+
+fn keep_at(entry: &Entry) -> Instant {
+    entry.since + Duration::from_millis(limits::WAITING_KEEP_MS)
 }

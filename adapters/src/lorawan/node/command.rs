@@ -7,12 +7,13 @@
 //! ```
 //!
 //! A device of class A is told in the windows after its uplinks, so its commands are durable. One of class C is told
-//! at once; its commands are made durable when airtime makes them wait, or the device's acknowledgement takes long.
+//! at once; its commands are made durable when airtime or a forwarder makes them wait, or when they take long for whatever
+//! other reason: those before them, the device's acknowledgement.
 
 use std::time::{Duration, Instant};
 
 use lwm2m_client::Path;
-use ucifi_core::field::{Delivery, DownlinkId, LoRaWanCommand};
+use ucifi_core::field::{Delivery, DownlinkId, LoRaWanCommand, Refusal};
 
 use super::Node;
 use super::answer::too_long_for;
@@ -78,6 +79,10 @@ impl Node {
         match sent {
             Sent::OnAir if head.command.confirmed => head.stage = Stage::Unacknowledged(now),
             Sent::OnAir => self.end_head(Delivery::Sent, out),
+            Sent::Refused(error, text) if self.is_always_listening() && error.is_lasting() => {
+                let text = format!("the forwarder refuses it: {text}");
+                self.end_head(Delivery::Refused(Refusal { code: 0, text }), out);
+            }
             Sent::Refused(_, text) => self.retry_head(&format!("the forwarder refused it: {text}"), out, now),
             Sent::NoAnswer => self.retry_head("the forwarder did not say whether it was sent", out, now),
             Sent::NoForwarder => self.retry_head("no forwarder is connected that hears the device", out, now),
@@ -100,8 +105,8 @@ impl Node {
         let expired = self.queue.take_expired(now);
         self.mark_queue(expired.iter().any(|entry| entry.keep), out);
         out.end(expired.into_iter().map(|entry| (entry.id, Delivery::Expired)));
-        if self.queue.head().and_then(keep_at).is_some_and(|at| at <= now) {
-            self.keep_head(out);
+        if self.is_always_listening() && self.queue.keep_waiting(now) {
+            self.mark_queue(true, out);
         }
         match self.queue.head().map(|entry| entry.stage) {
             Some(Stage::Handed(id, until)) if until <= now => {
@@ -124,23 +129,12 @@ impl Node {
             Stage::Handed(_, until) => Some(until),
             Stage::Unacknowledged(since) => self.is_always_listening().then(|| since + ack_wait()),
         };
-        let kept = self.queue.head().and_then(keep_at);
-        let kept = kept.filter(|_| self.is_always_listening());
+        let kept = self.queue.next_keep().filter(|_| self.is_always_listening());
         staged
             .into_iter()
             .chain(kept)
             .chain(self.queue.next_expiry())
             .min()
-    }
-
-    /// A device that always listens takes its time: its command is to outlive a restart.
-    fn keep_head(&mut self, out: &mut Outgoing) {
-        if self.is_always_listening()
-            && let Some(head) = self.queue.head_mut()
-        {
-            head.keep = true;
-            self.mark_queue(true, out);
-        }
     }
 
     /// Takes note whether an uplink acknowledges.
@@ -244,6 +238,7 @@ impl Node {
         head.attempts += 1;
         head.stage = Stage::Waiting;
         head.not_before = pause;
+        head.keep |= pause.is_some();
         let keep = head.keep;
         if head.attempts >= limits::COMMAND_ATTEMPTS {
             let text = format!("{reason}, {} times", limits::COMMAND_ATTEMPTS);
@@ -276,16 +271,6 @@ impl Node {
         if waits && self.sessions.active.as_ref().is_some_and(lacks) {
             out.saver.urgent(Item::Session(self.dev_eui()));
         }
-    }
-}
-
-/// Returns when a command is to be made durable that was not so from the beginning.
-fn keep_at(head: &Entry) -> Option<Instant> {
-    match head.stage {
-        Stage::Unacknowledged(since) if !head.keep => {
-            Some(since + Duration::from_millis(limits::UNACKNOWLEDGED_KEEP_MS))
-        }
-        Stage::Unacknowledged(_) | Stage::Waiting | Stage::Handed(..) => None,
     }
 }
 

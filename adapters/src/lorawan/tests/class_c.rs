@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ucifi_core::field::{Delivery, DeviceClass};
+use ucifi_core::field::{Delivery, DeviceClass, Refusal};
 
 use super::cabinet::{Cabinet, rates};
 use super::lamp::{Lamp, Says};
-use crate::lorawan::{DataRate, Purpose, Sent, When, limits};
+use crate::lorawan::{DataRate, Purpose, Sent, TxError, When, limits};
 
 #[test]
 fn a_command_goes_out_at_once() {
@@ -128,7 +128,8 @@ fn a_command_that_no_forwarder_speaks_of_ends() {
     let id = cabinet.tells(&lamp, 1, b"on");
     cabinet.advance(3_600_000);
     assert_eq!(cabinet.transmissions.len(), usize::from(limits::COMMAND_ATTEMPTS));
-    assert!(matches!(&cabinet.deliveries[..], [(of, Delivery::Unconfirmed(_))] if *of == id));
+    assert_eq!(cabinet.deliveries[0], (id, Delivery::Queued));
+    assert!(matches!(&cabinet.deliveries[1..], [(of, Delivery::Unconfirmed(_))] if *of == id));
 }
 
 #[test]
@@ -137,8 +138,50 @@ fn a_command_while_no_forwarder_is_connected_is_tried_again() {
     cabinet.sent = Some(Sent::NoForwarder);
     let id = cabinet.tells(&lamp, 1, b"on");
     cabinet.sent = Some(Sent::OnAir);
+    assert_eq!(cabinet.deliveries, [(id, Delivery::Queued)]);
     cabinet.advance(6_000);
-    assert_eq!(cabinet.deliveries, [(id, Delivery::Sent)]);
+    assert_eq!(cabinet.deliveries[1..], [(id, Delivery::Sent)]);
+}
+
+#[test]
+fn a_command_that_the_forwarder_cannot_send_just_now_is_durably_queued() {
+    let (mut cabinet, lamp) = Cabinet::joined(DeviceClass::C);
+    cabinet.sent = Some(Sent::Refused(
+        TxError::CollisionPacket,
+        "COLLISION_PACKET".to_owned(),
+    ));
+    let id = cabinet.tells(&lamp, 1, b"on");
+    assert_eq!(cabinet.deliveries, [(id, Delivery::Queued)]);
+    cabinet.sent = Some(Sent::OnAir);
+    cabinet.advance(6_000);
+    assert_eq!(cabinet.deliveries[1..], [(id, Delivery::Sent)]);
+}
+
+#[test]
+fn a_command_that_waits_for_another_is_durably_queued() {
+    let (mut cabinet, lamp) = Cabinet::joined(DeviceClass::C);
+    cabinet.sent = None;
+    let first = cabinet.tells(&lamp, 1, b"on");
+    cabinet.advance(1_000);
+    let second = cabinet.tells(&lamp, 2, b"off");
+    cabinet.advance(2_100);
+    assert_eq!(cabinet.deliveries, [(first, Delivery::Queued)]);
+    cabinet.advance(1_000);
+    assert_eq!(cabinet.deliveries[1..], [(second, Delivery::Queued)]);
+}
+
+#[test]
+fn a_command_that_the_forwarder_can_never_send_is_refused() {
+    for error in [TxError::TxFreq, TxError::TxPower] {
+        let (mut cabinet, lamp) = Cabinet::joined(DeviceClass::C);
+        cabinet.sent = Some(Sent::Refused(error, "TX_FREQ".to_owned()));
+        let id = cabinet.tells(&lamp, 1, b"on");
+        cabinet.advance(60_000);
+        assert_eq!(cabinet.transmissions.len(), 1);
+        let text = "the forwarder refuses it: TX_FREQ".to_owned();
+        let refused = Delivery::Refused(Refusal { code: 0, text });
+        assert_eq!(cabinet.deliveries, [(id, refused)]);
+    }
 }
 
 #[test]

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// Debian keeps it out of the path of ordinary users.
 const PLACES: [&str; 2] = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
 
+/// Under this topic nobody may publish.
+const DENIED: &str = "zigbee2mqtt/attic/set";
+
 pub(crate) struct Mosquitto {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -26,10 +29,12 @@ impl Mosquitto {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let settings = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence true\n\
-             persistence_location {}/\nuser root\n",
+             persistence_location {0}/\nacl_file {0}/acl\nuser root\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), settings)?;
+        let rules = format!("topic deny {DENIED}\ntopic readwrite #\n");
+        std::fs::write(folder.path().join("acl"), rules)?;
         let started = Self {
             child: run(&folder)?,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
@@ -39,10 +44,16 @@ impl Mosquitto {
         Ok(started)
     }
 
-    /// Ends it as systemd does, and starts it again.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+    /// Ends it as systemd does.
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
         let told = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(told.success(), "cannot signal mosquitto");
+        Ok(())
+    }
+
+    /// Ends it as systemd does, and starts it again.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop()?;
         self.child.wait()?;
         self.child = run(&self.folder)?;
         self.wait()

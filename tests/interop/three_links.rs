@@ -23,6 +23,8 @@ const DEV_EUI: [u8; 8] = [0x70, 0xB3, 0xD5, 0x7E, 0xD0, 0, 0, 0x17];
 const JOIN_EUI: [u8; 8] = [0x70, 0xB3, 0xD5, 0x7E, 0xD0, 0, 0, 0];
 const STREET_LAMP: &str = "urn:dev:eui64:70b3d57ed0000017";
 const HALL_LAMP: &str = "three-hall";
+/// The broker lets nobody tell it anything.
+const ATTIC_LAMP: &str = "three-attic";
 const RELAYS: &str = "three-relays";
 
 /// Everything that runs; dropping it ends all processes.
@@ -37,7 +39,8 @@ struct Cabinet {
 }
 
 impl Cabinet {
-    fn start() -> anyhow::Result<Self> {
+    /// Starts everything, the broker being spoken to in this version.
+    fn start(version: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let bus = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let units = start_units(&bus.to_string())?;
@@ -47,7 +50,7 @@ impl Cabinet {
         let leshan = start_leshan(server, &models)?;
         let hall = HallLamp::start(Mosquitto::start()?)?;
         let ports = [server, bus, hall.broker.address.port(), radio];
-        let text = configuration(&folder.path().display().to_string(), ports);
+        let text = configuration(&folder.path().display().to_string(), version, ports);
         std::fs::write(folder.path().join("gateway.toml"), text)?;
         let gateway = start_gateway(folder.path())?;
         let runtime = Runtime::new()?;
@@ -103,6 +106,18 @@ impl Cabinet {
         }
     }
 
+    /// Repeats a write until it is answered with a status.
+    fn write_until(&mut self, endpoint: &str, value: u64, status: u64) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + START_WITHIN;
+        loop {
+            let answer = self.write(endpoint, "/3416/0/1", value)?;
+            if answer["status"] == status {
+                return Ok(answer);
+            }
+            ensure!(Instant::now() < deadline, "{value} is still answered {answer}");
+        }
+    }
+
     fn street_level(&self) -> Option<u8> {
         self.runtime.block_on(self.street.level(DEV_EUI))
     }
@@ -127,7 +142,12 @@ impl HallLamp {
     fn start(broker: Mosquitto) -> anyhow::Result<Self> {
         let broker = Arc::new(broker);
         let is_there = Arc::new(AtomicBool::new(true));
-        broker.publish_retained("zigbee2mqtt/hall/availability", r#"{"state":"online"}"#)?;
+        for lamp in ["hall", "attic"] {
+            broker.publish_retained(
+                &format!("zigbee2mqtt/{lamp}/availability"),
+                r#"{"state":"online"}"#,
+            )?;
+        }
         let mut listener = Command::new("mosquitto_sub")
             .args(["-h", "127.0.0.1", "-t", "zigbee2mqtt/hall/set", "-p"])
             .arg(broker.address.port().to_string())
@@ -142,7 +162,7 @@ impl HallLamp {
                 let brightness = wanted["brightness"].as_u64();
                 if let Some(brightness) = brightness.filter(|_| there.load(Ordering::Relaxed)) {
                     // A broker that is gone ends the test elsewhere.
-                    drop(say(&at, brightness));
+                    drop(say(&at, "hall", brightness));
                 }
             }
         });
@@ -155,7 +175,8 @@ impl HallLamp {
 
     /// Says how it is, as it does now and then.
     fn say_state(&self) -> anyhow::Result<()> {
-        say(&self.broker, 254)
+        say(&self.broker, "attic", 254)?;
+        say(&self.broker, "hall", 254)
     }
 }
 
@@ -167,13 +188,13 @@ impl Drop for HallLamp {
     }
 }
 
-fn say(broker: &Mosquitto, brightness: u64) -> anyhow::Result<()> {
+fn say(broker: &Mosquitto, lamp: &str, brightness: u64) -> anyhow::Result<()> {
     let state = if brightness > 0 { "ON" } else { "OFF" };
     let state = json!({"state": state, "brightness": brightness});
-    broker.publish("zigbee2mqtt/hall", std::iter::once(state.to_string()))
+    broker.publish(&format!("zigbee2mqtt/{lamp}"), std::iter::once(state.to_string()))
 }
 
-fn configuration(folder: &str, [server, bus, broker, radio]: [u16; 4]) -> String {
+fn configuration(folder: &str, version: &str, [server, bus, broker, radio]: [u16; 4]) -> String {
     format!(
         r#"
 [gateway]
@@ -193,6 +214,7 @@ writes = "allow"
 [[broker]]
 name = "local"
 uri = "mqtt://127.0.0.1:{broker}"
+version = "{version}"
 writes = "allow"
 
 [lorawan]
@@ -213,6 +235,12 @@ broker = "local"
 topic = "hall"
 
 [[device]]
+id = "attic"
+profile = "zigbee2mqtt.lamp"
+broker = "local"
+topic = "attic"
+
+[[device]]
 id = "street"
 profile = "nas.ul20xx"
 dev_eui = "70B3D57ED0000017"
@@ -224,7 +252,7 @@ app_key = "17171717171717171717171717171717"
 
 #[test]
 fn every_device_is_there_with_its_objects_and_does_what_it_is_told() -> anyhow::Result<()> {
-    let mut cabinet = Cabinet::start()?;
+    let mut cabinet = Cabinet::start("3.1.1")?;
     cabinet.announced(RELAYS, "</3413/7>")?;
     cabinet.announced(HALL_LAMP, "</3416/0>")?;
     cabinet.announced(STREET_LAMP, "</3416/0>")?;
@@ -255,7 +283,7 @@ fn every_device_is_there_with_its_objects_and_does_what_it_is_told() -> anyhow::
 
 #[test]
 fn whoever_switches_a_device_that_is_gone_is_told_so() -> anyhow::Result<()> {
-    let mut cabinet = Cabinet::start()?;
+    let mut cabinet = Cabinet::start("3.1.1")?;
     cabinet.announced(HALL_LAMP, "</3416/0>")?;
     cabinet.announced(STREET_LAMP, "</3416/0>")?;
 
@@ -269,5 +297,50 @@ fn whoever_switches_a_device_that_is_gone_is_told_so() -> anyhow::Result<()> {
     let answer = cabinet.write(STREET_LAMP, "/3416/0/1", 10)?;
     assert_eq!(answer["status"], 204, "{answer}");
     assert_eq!(cabinet.street_level(), Some(100));
+
+    // Nobody is there who could be told.
+    cabinet.hall.broker.stop()?;
+    let answer = cabinet.write_until(HALL_LAMP, 10, 503)?;
+    assert!(
+        answer["max_age"].as_u64().is_some_and(|secs| secs <= 60),
+        "{answer}"
+    );
+    cabinet.runtime.block_on(cabinet.street.cut_off());
+    let answer = cabinet.write(STREET_LAMP, "/3416/0/1", 20)?;
+    assert_eq!(answer["status"], 204, "{answer}");
+    Ok(())
+}
+
+#[test]
+fn what_a_broker_or_a_forwarder_refuses_is_answered_as_refused() -> anyhow::Result<()> {
+    let mut cabinet = Cabinet::start("5")?;
+    cabinet.announced(HALL_LAMP, "</3416/0>")?;
+    cabinet.announced(STREET_LAMP, "</3416/0>")?;
+
+    let answer = cabinet.write(HALL_LAMP, "/3416/0/1", 50)?;
+    assert_eq!(answer["status"], 204, "{answer}");
+    cabinet.announced(ATTIC_LAMP, "</3416/0>")?;
+    let answer = cabinet.write(ATTIC_LAMP, "/3416/0/1", 50)?;
+    assert_eq!(answer["status"], 500, "{answer}");
+
+    let refuse = |cabinet: &Cabinet, error| {
+        let refuse = cabinet.street.refuse_to_send(error);
+        cabinet.runtime.block_on(refuse);
+    };
+    refuse(&cabinet, Some("TX_FREQ"));
+    let answer = cabinet.write(STREET_LAMP, "/3416/0/1", 30)?;
+    assert_eq!(answer["status"], 500, "{answer}");
+
+    // It may be otherwise in a moment: the command is durably queued and tried again.
+    refuse(&cabinet, Some("COLLISION_PACKET"));
+    let answer = cabinet.write(STREET_LAMP, "/3416/0/1", 40)?;
+    assert_eq!(answer["status"], 204, "{answer}");
+    assert_eq!(cabinet.street_level(), Some(100));
+    refuse(&cabinet, None);
+    let deadline = Instant::now() + START_WITHIN;
+    while cabinet.street_level() != Some(40) {
+        ensure!(Instant::now() < deadline, "the command is not tried again");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     Ok(())
 }

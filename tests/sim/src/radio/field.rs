@@ -95,6 +95,13 @@ impl Field {
         self
     }
 
+    /// From now on all forwarders refuse what they are told to send, with this error, or do so no more.
+    pub fn refuse_to_send(&mut self, error: Option<&'static str>) {
+        for forwarder in &mut self.forwarders {
+            forwarder.refuse(error);
+        }
+    }
+
     /// Returns how many forwarders there are.
     pub const fn forwarders(&self) -> usize {
         self.forwarders.len()

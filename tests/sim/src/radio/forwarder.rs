@@ -31,6 +31,8 @@ pub struct Forwarder {
     counter: Counter,
     reports: Vec<Report>,
     planned: Queue<Order>,
+    /// What it answers in place of sending.
+    refusal: Option<&'static str>,
     sending_until: Option<Instant>,
     fetch_at: Option<Instant>,
     pull_at: Instant,
@@ -58,7 +60,7 @@ pub struct ForwarderCounters {
     pub too_late: u64,
     /// Frames refused because they came too early.
     pub too_early: u64,
-    /// Frames refused because of others.
+    /// Frames refused because of others, or because it was told to.
     pub collisions: u64,
     /// Datagrams that the reference implementation would not understand.
     pub malformed: u64,
@@ -99,6 +101,7 @@ impl Forwarder {
             },
             reports: Vec::new(),
             planned: Queue::new(),
+            refusal: None,
             sending_until: None,
             fetch_at: None,
             pull_at: now,
@@ -113,6 +116,11 @@ impl Forwarder {
     /// Returns what it has counted.
     pub const fn counters(&self) -> ForwarderCounters {
         self.counters
+    }
+
+    /// From now on it refuses whatever it is told to send, with this error, or does so no more.
+    pub(super) const fn refuse(&mut self, error: Option<&'static str>) {
+        self.refusal = error;
     }
 
     /// Hears a frame that has just ended, unless it has sent itself meanwhile.
@@ -145,7 +153,10 @@ impl Forwarder {
     fn plan(&mut self, token: [u8; 2], order: Order, now: Instant) {
         self.stat.told_to_send += 1;
         let airtime = order.channel.time_on_air(order.phy.len(), false);
-        let outcome = self.planned.enqueue(self.count(now), order.tmst, airtime, order);
+        let outcome = match self.refusal {
+            Some(error) => Err(error),
+            None => self.planned.enqueue(self.count(now), order.tmst, airtime, order),
+        };
         match outcome {
             Ok(()) => {}
             Err("TOO_LATE") => self.counters.too_late += 1,

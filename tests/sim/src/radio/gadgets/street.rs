@@ -143,6 +143,20 @@ impl Street {
         answer.await.ok()?
     }
 
+    /// From now on the forwarder refuses what it is told to send, with this error, or does so no more.
+    pub async fn refuse_to_send(&self, error: Option<&'static str>) {
+        let refuse = move |field: &mut Field, _now| field.refuse_to_send(error);
+        // A street that has fallen silent sends nothing anyway.
+        self.radio.with(refuse).await.unwrap_or_default();
+    }
+
+    /// From now on the forwarder and its server hear nothing of each other.
+    pub async fn cut_off(&self) {
+        let cut = |field: &mut Field, _now| field.conditions.datagram_loss = 1.0;
+        // A street that has fallen silent says nothing anyway.
+        self.radio.with(cut).await.unwrap_or_default();
+    }
+
     /// From now on no device hears what is sent to it.
     pub async fn deafen(&self) {
         let deafen = |field: &mut Field, _now| field.conditions.downlink_loss = 1.0;

@@ -16,6 +16,7 @@ use super::radio::Unknown;
 use crate::control::{Call, Problem, ProblemKind, Reply, Request};
 use crate::shell::quoted;
 use crate::store::Health;
+#[cfg(feature = "demo")]
 pub(crate) use values::plain_json;
 
 /// Answers a call, at once or when its command is finished.

@@ -1,5 +1,7 @@
 //! A server goes away and comes back; so does the gateway.
 
+mod crashes;
+mod disk;
 mod returns;
 
 use std::collections::BTreeMap;
@@ -221,79 +223,6 @@ fn an_alarm_on_its_way_is_written_as_soon_as_the_server_proves_to_be_away() {
     );
 }
 
-#[test]
-fn a_disk_that_fails_is_told_once_and_costs_nothing_while_there_is_memory() {
-    let mut cabinet = keeping();
-    cabinet.is_connected = false;
-    disk(&mut cabinet).failure = Some(DiskError::Full);
-    let mut measured = measure(&mut cabinet, 0..100);
-    let failed = |event: &Event| matches!(event, Event::BufferFailed { .. });
-    let works = |event: &Event| matches!(event, Event::BufferWorks);
-    assert_eq!((count(&cabinet, failed), count(&cabinet, works)), (1, 0));
-    assert_eq!(status(&cabinet, METER).buffered, 0);
-    disk(&mut cabinet).failure = None;
-    measured.extend(measure(&mut cabinet, 100..200));
-    assert_eq!((count(&cabinet, failed), count(&cabinet, works)), (1, 1));
-    assert!(status(&cabinet, METER).buffered > 180);
-    disk(&mut cabinet).failure = Some(DiskError::Failed("EIO".to_owned()));
-    cabinet.is_connected = true;
-    cabinet.run_ms(200_000);
-    assert!(status(&cabinet, METER).buffered > 0, "it cannot be read");
-    disk(&mut cabinet).failure = None;
-    cabinet.run_ms(200_000);
-    let mut got = currents(&cabinet, METER);
-    got.sort_unstable();
-    assert_eq!(got, measured);
-    assert!(adds_up(&status(&cabinet, METER), 0));
-}
-
-#[test]
-fn a_disk_that_failed_is_tried_with_little_and_gets_the_rest_when_it_works() {
-    let mut cabinet = keeping();
-    away_for_long(&mut cabinet);
-    disk(&mut cabinet).failure = Some(DiskError::Failed("EIO".to_owned()));
-    for step in 0..2_000 {
-        cabinet.uplink(1, words(1, &[step]));
-    }
-    cabinet.run_ms(30_000);
-    let before = disk(&mut cabinet).commits.len();
-    disk(&mut cabinet).failure = None;
-    cabinet.run_ms(5_000);
-    let commits = &disk(&mut cabinet).commits[before..];
-    let readings = |place: usize| -> usize { commits[place].batches.iter().map(|b| b.records.len()).sum() };
-    assert!(readings(0) <= limits::TRIAL_COMMIT_BYTES / 8, "{}", readings(0));
-    assert!(
-        readings(0) + readings(1) >= 2_000,
-        "{} and {}",
-        readings(0),
-        readings(1)
-    );
-}
-
-#[test]
-fn when_the_memory_is_full_and_the_disk_fails_the_oldest_goes_and_is_told() {
-    let mut cabinet = keeping();
-    cabinet.is_connected = false;
-    disk(&mut cabinet).failure = Some(DiskError::Full);
-    for step in 0..limits::MAX_QUEUED_READINGS {
-        cabinet.uplink(1, words(1, &[u16::from(step % 2 == 0)]));
-        if step % 8_000 == 0 {
-            cabinet.run_ms(3_000);
-        }
-    }
-    let status = status(&cabinet, METER);
-    assert!(status.waiting <= limits::MAX_QUEUED_READINGS, "{status:?}");
-    assert!(status.totals.dropped > 0 && adds_up(&status, 0), "{status:?}");
-    let dropped = |event: &Event| {
-        let Event::ReadingsDropped { count, reason, .. } = event else {
-            return None;
-        };
-        (*reason == DropReason::QueueFull).then_some(*count as u64)
-    };
-    let told: u64 = cabinet.events.iter().filter_map(dropped).sum();
-    assert!(told >= status.totals.dropped);
-}
-
 fn two_servers() -> Config {
     let mut config = one_server(Model::Y2026, vec![device("meter-1", 1, Meter::new())]);
     config.accounts.push(AccountConfig {
@@ -357,68 +286,6 @@ fn what_both_servers_miss_is_written_once_for_both() {
         got.sort_unstable();
         assert_eq!(got, measured);
     }
-}
-
-#[test]
-fn after_a_crash_all_arrives_but_what_was_measured_last() {
-    for outage_secs in [7, 60, 500] {
-        let mut cabinet = keeping();
-        cabinet.is_connected = false;
-        let measured = measure(&mut cabinet, 0..outage_secs);
-        cabinet.restart(meter_and_relay(Model::Y2026));
-        let at_start = status(&cabinet, METER).buffered;
-        assert!(
-            at_start + 7 >= u64::from(outage_secs),
-            "hold and commit are 6 s: {at_start}"
-        );
-        cabinet.is_connected = true;
-        cabinet.run_ms(400_000);
-        let mut got = currents(&cabinet, METER);
-        got.sort_unstable();
-        assert_eq!(got, measured[..got.len()], "none invented, none out of turn");
-        assert!(got.len() + 7 >= measured.len());
-        assert!(adds_up(&status(&cabinet, METER), at_start));
-        assert!(disk(&mut cabinet).stored.is_empty());
-    }
-}
-
-#[test]
-fn a_stop_in_good_order_loses_nothing() {
-    let mut cabinet = keeping();
-    cabinet.is_connected = false;
-    let measured = measure(&mut cabinet, 0..30);
-    cabinet.gateway.begin_stop(cabinet.now);
-    cabinet.run_ms(100);
-    assert!(cabinet.gateway.is_stopped());
-    assert_eq!(status(&cabinet, METER).waiting, 0);
-    cabinet.restart(meter_and_relay(Model::Y2026));
-    cabinet.is_connected = true;
-    cabinet.run_ms(400_000);
-    let mut got = currents(&cabinet, METER);
-    got.sort_unstable();
-    assert_eq!(got, measured);
-}
-
-#[test]
-fn duplicates_after_a_crash_are_what_was_paid_since_the_last_commit() {
-    let mut cabinet = keeping();
-    cabinet.is_connected = false;
-    let measured = measure(&mut cabinet, 0..300);
-    cabinet.is_connected = true;
-    while status(&cabinet, METER).state != EndpointState::Registered {
-        cabinet.run_ms(10);
-    }
-    cabinet.run_ms(5);
-    cabinet.restart(meter_and_relay(Model::Y2026));
-    cabinet.run_ms(400_000);
-    let got = currents(&cabinet, METER);
-    let mut times: BTreeMap<Current, usize> = BTreeMap::new();
-    for current in &got {
-        *times.entry(*current).or_default() += 1;
-    }
-    assert!(times.keys().all(|current| measured.contains(current)));
-    assert!(times.values().all(|count| *count <= 2));
-    assert!(times.len() + 7 >= measured.len());
 }
 
 #[test]
@@ -569,23 +436,6 @@ fn the_cabinet_owes_nothing() {
     let cabinet = keeping();
     assert_eq!(status(&cabinet, CABINET).totals.produced, 0);
     assert_eq!(status(&cabinet, RELAY).queued, 0);
-}
-
-#[test]
-fn a_disk_that_fails_while_the_server_is_given_a_pause_wakes_nobody() {
-    let mut cabinet = keeping();
-    away_for_long(&mut cabinet);
-    disk(&mut cabinet).failure = Some(DiskError::Full);
-    cabinet.is_connected = true;
-    cabinet
-        .server
-        .send_answers
-        .extend([ResponseType::ServiceUnavailable; 6]);
-    for value in 0..60 {
-        cabinet.uplink(1, words(1, &[value]));
-        cabinet.run_ms(5_000);
-    }
-    assert_eq!(status(&cabinet, METER).state, EndpointState::Registered);
 }
 
 #[test]

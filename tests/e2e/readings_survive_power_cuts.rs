@@ -1,4 +1,4 @@
-//! Readings through power cuts, torn pages, failing disks, outages and refusals.
+//! Readings over three protocols through power cuts, torn pages, failing disks, outages and refusals.
 //!
 //! `UCIFI_SEED=7` runs one seed and tells all that happened in it; `UCIFI_POWER_SEEDS=100000` runs so many.
 
@@ -45,14 +45,16 @@ fn no_durable_reading_is_lost_none_invented_and_every_start_works() {
 
 #[test]
 fn the_same_seed_gives_the_same_outputs_through_power_cuts() {
-    let mut traces = Vec::new();
+    let (mut traces, mut has_all) = (Vec::new(), false);
     for seed in 1..=3 {
         let run = Run::of(seed);
+        has_all |= run.has_all_protocols();
         assert!(run.cabinet.downs().len() > 2, "seed {seed}");
         assert_eq!(run.trace(), Run::of(seed).trace(), "seed {seed}");
         assert!(!traces.contains(&run.trace()), "seed {seed}");
         traces.push(run.trace());
     }
+    assert!(has_all, "none of the runs has devices of all protocols");
 }
 
 fn run_all(seeds: u64) -> Outcome {

@@ -1,5 +1,6 @@
 //! One run through trouble: what happens is drawn from the seed, and what must hold is checked at the end.
 
+mod devices;
 mod report;
 mod stores;
 mod troubles;
@@ -14,8 +15,9 @@ use ucifi_core::Event;
 use ucifi_sim::cabinet::{Cabinet, Plan, Reuse, Trace};
 use ucifi_sim::network::{Conditions, outages};
 
+use devices::with_devices;
 use stores::{small_store, store};
-use troubles::{Heal, StoreTrouble, Trouble};
+use troubles::{FieldTrouble, Heal, StoreTrouble, Trouble};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,8 @@ pub(crate) struct Run {
     has_called_bad: bool,
     has_copy: bool,
     has_lost_state: bool,
+    /// How many joins were recorded and sent again.
+    replayed_joins: usize,
     /// Until when saves failed, and from when on.
     saves_failed: Vec<Range<Duration>>,
     /// Whether the buffer is so small that readings have to go.
@@ -68,13 +72,7 @@ impl Run {
             store(&mut randomness)
         };
         let capacity = store.capacity;
-        let mut plan = Plan::new(seed).with_store(store);
-        for id in ["a", "b", "c"].into_iter().take(randomness.random_range(1..=3)) {
-            plan = plan.with_scripted(
-                id,
-                Duration::from_millis(log_uniform(&mut randomness, 400, 20_000)),
-            );
-        }
+        let mut plan = with_devices(Plan::new(seed).with_store(store), &mut randomness);
         plan.second_model = randomness.random_bool(0.5).then_some(Model::Y2020);
         plan.conditions = Conditions {
             loss: [0.0, 0.0, 0.02, 0.2][randomness.random_range(0..4)],
@@ -98,6 +96,7 @@ impl Run {
             has_called_bad: false,
             has_copy: false,
             has_lost_state: false,
+            replayed_joins: 0,
             saves_failed: Vec::new(),
             is_small,
         }
@@ -116,6 +115,7 @@ impl Run {
         }
         self.cabinet.ledger_mut().check_all_arrived();
         faults.extend(self.cabinet.ledger().faults().iter().cloned());
+        faults.extend(self.faults_of_adapters());
         let (_, reused) = self.cabinet.message_ids();
         let reused = reused.iter().filter(|reuse| !self.may_reuse(reuse));
         faults.extend(reused.map(|reuse| format!("{reuse:?}")));
@@ -125,6 +125,52 @@ impl Run {
             }
         }
         faults
+    }
+
+    /// Returns what must not be on the side of the devices.
+    fn faults_of_adapters(&self) -> Vec<String> {
+        let (broker, field) = (self.cabinet.broker(), self.cabinet.field());
+        let nodes = self.cabinet.node_counters().unwrap_or_default();
+        let (joins, wanted_joins) = (nodes.joins, nodes.wanted_joins);
+        let untold = if self.may_leave_untold() {
+            0
+        } else {
+            self.cabinet.untold_orders() as u64
+        };
+        let counts = [
+            ("devices not told what is durable", untold),
+            (
+                "acknowledgements out of order",
+                broker.map_or(0, |b| b.out_of_order()),
+            ),
+            (
+                "messages never acknowledged",
+                self.cabinet.owed_by_broker() as u64,
+            ),
+            (
+                "counters of downlinks used again",
+                field.map_or(0, |f| f.reused_counters()),
+            ),
+            (
+                "nonces of joins used again",
+                field.map_or(0, |f| f.reused_nonces()),
+            ),
+            ("joins that nobody needed", joins.saturating_sub(wanted_joins)),
+            ("devices outside at the end", wanted_joins.saturating_sub(joins)),
+        ];
+        let wrong = counts.into_iter().filter(|(_, count)| *count > 0);
+        wrong.map(|(what, count)| format!("{count} {what}")).collect()
+    }
+
+    /// A command goes out a few times before it is given up, and may be forgotten with the state.
+    fn may_leave_untold(&self) -> bool {
+        let is_deaf = |(_, trouble): &(Duration, Trouble)| {
+            matches!(
+                trouble,
+                Trouble::Field(FieldTrouble::ForwardersAreAway | FieldTrouble::AirIsBad)
+            )
+        };
+        self.has_lost_state || self.troubles.iter().any(is_deaf)
     }
 
     /// Says whether readings may have had to go: a bound was reached, or the disk was full.
@@ -157,6 +203,12 @@ impl Run {
         *self.cabinet.trace()
     }
 
+    /// Says whether devices of all three protocols are there.
+    pub(crate) fn has_all_protocols(&self) -> bool {
+        // With a broker and a radio there is a bus as well.
+        self.cabinet.broker().is_some() && self.cabinet.field().is_some()
+    }
+
     fn let_pass(&mut self, time: Duration) {
         let end = self.cabinet.elapsed() + time;
         while let Some(place) = self.next_heal(end) {
@@ -179,11 +231,14 @@ impl Run {
     fn recover(&mut self) {
         self.let_pass(SECOND * 300);
         *self.cabinet.network_mut().conditions_mut() = Conditions::good();
+        self.heal(Heal::Broker);
+        self.heal(Heal::Radio);
         for _ in 0..STARTS {
             self.let_pass(SECOND * 60);
         }
         let drained = |cabinet: &Cabinet| {
             cabinet.is_on()
+                && cabinet.owed_by_broker() == 0
                 && cabinet
                     .gateway()
                     .endpoints()

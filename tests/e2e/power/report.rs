@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use ucifi_adapters::lorawan::{NetworkStatistics, WhyRefused};
 use ucifi_core::buffer::Statistics;
 use ucifi_sim::server::Event;
 
 use super::Run;
+use super::troubles::{FieldTrouble, Trouble};
 
 /// The name of what the buffer counts, and the count.
 type Branch = (&'static str, fn(&Statistics) -> u64);
@@ -66,9 +68,60 @@ impl Run {
             ("reading that had to go", totals.gone),
             ("reading delivered by a later start", totals.arrived_after_restart),
         ];
+        hits.extend(self.field_hits());
         hits.extend(BRANCHES.map(|(name, of)| (name, self.cabinet.buffer_statistics().iter().map(of).sum())));
         hits
     }
+}
+
+impl Run {
+    fn field_hits(&self) -> Vec<(&'static str, u64)> {
+        let totals = self.cabinet.ledger().totals();
+        let nodes = self.cabinet.node_counters().unwrap_or_default();
+        let orders = self.cabinet.order_counters();
+        let starts: Vec<_> = self.cabinet.radio_statistics_of_starts().collect();
+        let radio = |of: &dyn Fn(&NetworkStatistics) -> u64| starts.iter().map(|start| of(start)).sum();
+        let later = starts.iter().skip(1).filter(|start| start.joins == 0);
+        let is_all = self.has_all_protocols();
+        let troubles = |wanted: FieldTrouble| {
+            let is_it = |(_, trouble): &&(Duration, Trouble)| matches!(trouble, Trouble::Field(trouble) if *trouble == wanted);
+            self.troubles.iter().filter(is_it).count() as u64
+        };
+        vec![
+            ("run with all three protocols", u64::from(is_all)),
+            ("run with one protocol", u64::from(!is_all)),
+            ("broker out of reach", troubles(FieldTrouble::BrokerIsAway)),
+            (
+                "forwarders out of reach",
+                troubles(FieldTrouble::ForwardersAreAway),
+            ),
+            ("bad air", troubles(FieldTrouble::AirIsBad)),
+            ("join replayed", self.replayed_joins as u64),
+            ("reading acknowledged to its sender", totals.confirmed),
+            ("reading heard again", totals.heard_again),
+            ("reading arrived under two times", totals.of_two_times),
+            ("device joined", nodes.joins),
+            ("uplink acknowledged", nodes.acknowledged),
+            ("uplink not acknowledged", nodes.unacknowledged),
+            ("numbers sent in a second frame", nodes.sent_again),
+            (
+                "uplink in a session of before a restart",
+                later.map(|start| start.uplinks).sum(),
+            ),
+            ("command durably queued", orders.queued),
+            ("command told by a later start", orders.told_after_restart),
+            ("uplink in doubt after a crash", radio(&|start| start.uncertain)),
+            ("save of the radio failed", radio(&|start| start.save_failures)),
+            (
+                "join refused for its nonce",
+                radio(&|start| refused(start, WhyRefused::DevNonceUsed)),
+            ),
+        ]
+    }
+}
+
+fn refused(start: &NetworkStatistics, why: WhyRefused) -> u64 {
+    start.refused.get(&why).copied().unwrap_or_default()
 }
 
 impl fmt::Display for Run {

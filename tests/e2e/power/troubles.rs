@@ -6,8 +6,10 @@ use std::time::Duration;
 use rand::Rng;
 use ucifi_sim::cabinet::{Down, Moment};
 use ucifi_sim::disk::{Faults, PowerCut};
+use ucifi_sim::radio;
 use ucifi_sim::server::{Code, Manners};
 
+use super::devices::NODES;
 use super::{Run, SECOND, log_uniform};
 
 /// What is to happen next.
@@ -21,6 +23,7 @@ pub(super) enum Trouble {
     LoseState,
     Store(StoreTrouble),
     Server(ServerTrouble),
+    Field(FieldTrouble),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +42,16 @@ pub(super) enum ServerTrouble {
     IsSilent,
 }
 
-const TROUBLES: [(Trouble, u32); 14] = [
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum FieldTrouble {
+    BrokerIsAway,
+    ForwardersAreAway,
+    AirIsBad,
+    JoinsAreReplayed,
+    DeviceIsTold,
+}
+
+const TROUBLES: [(Trouble, u32); 19] = [
     (Trouble::PowerCut, 6),
     (Trouble::CutBetweenOutputs, 6),
     (Trouble::CutInChange, 8),
@@ -54,6 +66,11 @@ const TROUBLES: [(Trouble, u32); 14] = [
     (Trouble::Server(ServerTrouble::RefusesRegisters), 1),
     (Trouble::Server(ServerTrouble::Forgets), 2),
     (Trouble::Server(ServerTrouble::IsSilent), 2),
+    (Trouble::Field(FieldTrouble::BrokerIsAway), 4),
+    (Trouble::Field(FieldTrouble::ForwardersAreAway), 2),
+    (Trouble::Field(FieldTrouble::AirIsBad), 2),
+    (Trouble::Field(FieldTrouble::JoinsAreReplayed), 2),
+    (Trouble::Field(FieldTrouble::DeviceIsTold), 5),
 ];
 
 /// What is to be over.
@@ -66,6 +83,8 @@ pub(super) enum Heal {
     Sends,
     Registers,
     Silence,
+    Broker,
+    Radio,
 }
 
 impl Run {
@@ -84,9 +103,13 @@ impl Run {
         if self.randomness.random_bool(0.3) {
             self.copy_state();
         }
-        let total: u32 = TROUBLES.iter().map(|(_, weight)| weight).sum();
+        let possible: Vec<_> = TROUBLES
+            .iter()
+            .filter(|(trouble, _)| self.can_happen(*trouble))
+            .collect();
+        let total: u32 = possible.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.randomness.random_range(0..total);
-        let chosen = TROUBLES.iter().find(|(_, weight)| {
+        let chosen = possible.iter().find(|(_, weight)| {
             let is_chosen = drawn < *weight;
             drawn = drawn.saturating_sub(*weight);
             is_chosen
@@ -94,6 +117,30 @@ impl Run {
         let (trouble, _) = chosen.expect("the draw is below the total");
         self.troubles.push((self.cabinet.elapsed(), *trouble));
         self.happen(*trouble);
+    }
+
+    /// What nobody has cannot break; what a device has used of its nonces may be forgotten with the state.
+    fn can_happen(&self, trouble: Trouble) -> bool {
+        match trouble {
+            Trouble::Field(FieldTrouble::BrokerIsAway) => self.cabinet.broker().is_some(),
+            Trouble::Field(FieldTrouble::ForwardersAreAway | FieldTrouble::AirIsBad) => {
+                self.cabinet.field().is_some()
+            }
+            Trouble::Field(FieldTrouble::JoinsAreReplayed) => {
+                self.cabinet.field().is_some() && !self.has_lost_state
+            }
+            Trouble::Field(FieldTrouble::DeviceIsTold) => {
+                self.cabinet.field().is_some() && self.cabinet.is_on()
+            }
+            Trouble::PowerCut
+            | Trouble::CutBetweenOutputs
+            | Trouble::CutInChange
+            | Trouble::Kill
+            | Trouble::Stop
+            | Trouble::LoseState
+            | Trouble::Store(_)
+            | Trouble::Server(_) => true,
+        }
     }
 
     fn happen(&mut self, trouble: Trouble) {
@@ -119,6 +166,43 @@ impl Run {
             Trouble::LoseState => self.loses_state(cut),
             Trouble::Store(trouble) => self.stores_badly(trouble),
             Trouble::Server(trouble) => self.is_served_badly(trouble),
+            Trouble::Field(trouble) => self.hears_badly(trouble),
+        }
+    }
+
+    fn hears_badly(&mut self, trouble: FieldTrouble) {
+        let conditions = match trouble {
+            FieldTrouble::BrokerIsAway => {
+                self.cabinet.set_broker_reachable(false);
+                return self.heal_later(Heal::Broker, 1..100);
+            }
+            FieldTrouble::JoinsAreReplayed => {
+                self.replayed_joins += self.cabinet.replay_joins();
+                return;
+            }
+            FieldTrouble::DeviceIsTold => {
+                let device = NODES[self.randomness.random_range(0..NODES.len())];
+                // It may be refused: nothing is owed then.
+                drop(self.cabinet.order(device));
+                return;
+            }
+            FieldTrouble::ForwardersAreAway => radio::Conditions {
+                datagram_loss: 1.0,
+                ..radio::Conditions::default()
+            },
+            FieldTrouble::AirIsBad => radio::Conditions {
+                uplink_loss: 0.3,
+                downlink_loss: 0.3,
+                datagram_loss: 0.05,
+            },
+        };
+        self.change_air(conditions);
+        self.heal_later(Heal::Radio, 10..100);
+    }
+
+    fn change_air(&mut self, conditions: radio::Conditions) {
+        if let Some(field) = self.cabinet.field_mut() {
+            field.conditions = conditions;
         }
     }
 
@@ -130,6 +214,7 @@ impl Run {
             if let Some(state) = self.cabinet.state_mut() {
                 state.rebuild_from_copy();
             }
+            self.cabinet.rejoin_forgotten();
         }
     }
 
@@ -264,6 +349,8 @@ impl Run {
             Heal::Sends => self.change_manners(|manners| manners.refuse_send = None),
             Heal::Registers => self.change_manners(|manners| manners.refuse_register = None),
             Heal::Silence => self.change_manners(|manners| manners.silent = false),
+            Heal::Broker => self.cabinet.set_broker_reachable(true),
+            Heal::Radio => self.change_air(radio::Conditions::default()),
         }
     }
 }

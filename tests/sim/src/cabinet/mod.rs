@@ -7,6 +7,7 @@
 mod message_ids;
 mod mqtt;
 mod nodes;
+mod orders;
 mod plan;
 mod power;
 mod radio;
@@ -19,6 +20,7 @@ mod work;
 
 pub use message_ids::Reuse;
 pub use nodes::NodeCounters;
+pub use orders::OrderCounters;
 pub use plan::{Plan, SERVER, START};
 pub use power::{Down, Moment};
 pub use scripted::{CLASSES, path_of};
@@ -48,6 +50,7 @@ use crate::state::SimulatedState;
 
 use message_ids::MessageIds;
 use mqtt::Messages;
+use orders::Orders;
 use radio::{Network as RadioNetwork, Radio};
 use scripted::Script;
 use store::{Keeper, Store};
@@ -66,6 +69,9 @@ pub struct Cabinet {
     messages: Option<Messages>,
     /// None where no device has a radio.
     radio: Option<Radio>,
+    orders: Orders,
+    /// What the network server counted in the earlier starts.
+    past_radio: Vec<ucifi_adapters::lorawan::NetworkStatistics>,
     network: Network,
     /// At least one.
     servers: Vec<Server>,

@@ -61,6 +61,11 @@ impl Cabinet {
         self.messages.as_ref().map(|messages| &messages.broker)
     }
 
+    /// Returns how many messages the gateway has not acknowledged.
+    pub fn owed_by_broker(&self) -> usize {
+        self.broker().map_or(0, |broker| broker.owed(plan::NAME))
+    }
+
     /// Publishes at the broker as anybody can; without one nothing happens.
     pub fn publish(&mut self, message: Publication) {
         if let Some(messages) = &mut self.messages {

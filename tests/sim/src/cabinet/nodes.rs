@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ucifi_core::Now;
+use ucifi_core::field::DevEui;
 
 use super::Cabinet;
+use super::radio::PREFIX;
 use super::scripted::{Given, Numbers, Way, dev_eui, payload, place_of};
 use crate::radio::{NodeEvent, SendOutcome};
 
@@ -27,6 +29,8 @@ const REPEATS: f64 = 0.7;
 pub struct NodeCounters {
     /// Joins that were answered.
     pub joins: u64,
+    /// Joins that are needed: one of each device, and one more of each whose session was forgotten.
+    pub wanted_joins: u64,
     /// Joins that were not.
     pub failed_joins: u64,
     /// Frames with numbers.
@@ -37,8 +41,6 @@ pub struct NodeCounters {
     pub acknowledged: u64,
     /// Frames that were to be and were not.
     pub unacknowledged: u64,
-    /// Frames that a device heard of the application.
-    pub told: u64,
 }
 
 /// The devices of a radio.
@@ -48,7 +50,6 @@ pub(super) struct Nodes {
     /// Who is to join, and when.
     joins: BTreeSet<(Instant, usize)>,
     counters: NodeCounters,
-    told: Vec<(usize, Vec<u8>)>,
     randomness: StdRng,
 }
 
@@ -81,8 +82,10 @@ impl Nodes {
         Self {
             joins: joins.collect(),
             nodes: places.iter().map(|place| (*place, Node::default())).collect(),
-            counters: NodeCounters::default(),
-            told: Vec::new(),
+            counters: NodeCounters {
+                wanted_joins: places.len() as u64,
+                ..NodeCounters::default()
+            },
             randomness: StdRng::seed_from_u64(seed),
         }
     }
@@ -144,10 +147,29 @@ impl Cabinet {
         self.radio.as_ref().map(|radio| radio.nodes.counters)
     }
 
-    /// Returns what devices of the radio were told, each with its DevEUI.
-    pub fn told(&self) -> impl Iterator<Item = ([u8; 8], &[u8])> {
-        let told = self.radio.iter().flat_map(|radio| &radio.nodes.told);
-        told.map(|(place, payload)| (dev_eui(*place), payload.as_slice()))
+    /// Lets join again whose session is not kept any more, as people do who stand beside a device; says how many.
+    pub fn rejoin_forgotten(&mut self) -> usize {
+        let now = self.clock.now().instant;
+        let (Some(radio), Some(store)) = (&mut self.radio, &self.store) else {
+            return 0;
+        };
+        let kept = store.state.load().values;
+        let is_forgotten = |place: &usize| {
+            let dev_eui = DevEui(dev_eui(*place));
+            !kept.contains_key(&format!("{PREFIX}session/{dev_eui}"))
+        };
+        let nodes = &mut radio.nodes;
+        let inside = nodes
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.state != State::Outside);
+        let forgotten = inside.map(|(place, _)| *place).filter(is_forgotten);
+        let forgotten: Vec<usize> = forgotten.collect();
+        for place in &forgotten {
+            nodes.join_later(*place, now);
+        }
+        nodes.counters.wanted_joins += forgotten.len() as u64;
+        forgotten.len()
     }
 
     /// Lets a device send what it is given, if it can send at all.
@@ -208,8 +230,7 @@ impl Cabinet {
                 }
             }
             NodeEvent::Told { payload, .. } => {
-                nodes.counters.told += 1;
-                nodes.told.push((place, payload));
+                self.orders.handle_told(place, &payload, self.starts);
             }
         }
     }

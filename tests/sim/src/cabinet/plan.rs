@@ -16,6 +16,7 @@ use ucifi_profiles::{Catalogue, CompiledProfile};
 
 use super::message_ids::MessageIds;
 use super::mqtt::{self, Messages};
+use super::orders::Orders;
 use super::radio::{Network as RadioNetwork, Radio};
 use super::scripted::{Script, ScriptedDevice, ScriptedProfile, Way};
 use super::store::{Store, StorePlan};
@@ -192,6 +193,8 @@ impl Plan {
             line: units.fold(line, Line::with_unit),
             messages: Messages::of(&self.scripted, start),
             radio: Radio::of(&self.scripted, self.seed.wrapping_add(6), start),
+            orders: Orders::default(),
+            past_radio: Vec::new(),
             network: Network::new(self.conditions.clone(), self.seed.wrapping_add(3), start),
             ledger: Ledger::new(servers.iter().map(|server| server.name.clone()).collect()),
             servers,

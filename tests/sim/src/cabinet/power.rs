@@ -44,10 +44,14 @@ impl Cabinet {
 
     /// Lets the gateway go down at once; everything else goes on.
     pub fn go_down(&mut self, down: Down) {
-        if self.process.take().is_none() {
+        let Some(process) = self.process.take() else {
             return;
-        }
+        };
+        let network = process.network.iter();
+        self.past_radio
+            .extend(network.map(|network| network.server.statistics().clone()));
         self.lose_messages();
+        self.orders.go_down();
         self.planned = None;
         let at = self.clock.elapsed();
         if let Some(store) = &mut self.store {

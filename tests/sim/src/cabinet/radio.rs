@@ -176,6 +176,22 @@ impl Cabinet {
         Some(network.server.statistics())
     }
 
+    /// Returns what it counted in each start of the gateway, the present one last.
+    pub fn radio_statistics_of_starts(&self) -> impl Iterator<Item = &lorawan::NetworkStatistics> {
+        self.past_radio.iter().chain(self.radio_statistics())
+    }
+
+    /// Sends the last join-request of each device again, as somebody does who has recorded them; returns how many.
+    pub fn replay_joins(&mut self) -> usize {
+        let now = self.clock.now().instant;
+        let count = self
+            .radio
+            .as_mut()
+            .map_or(0, |radio| radio.field.replay_joins(now));
+        self.settle();
+        count
+    }
+
     /// Returns what the side towards the forwarders has counted since then.
     pub fn forwarders_statistics(&self) -> Option<forwarders::Statistics> {
         let network = self.process.as_ref()?.network.as_ref()?;
@@ -209,6 +225,9 @@ impl Cabinet {
             busy = true;
             self.trace.note(self.clock.elapsed(), "network", &datagram);
             self.take_to_forwarder(to, &datagram, now);
+            if self.goes_down_after_output() {
+                return true;
+            }
         }
         while let Some(event) = self
             .network_side()
@@ -216,6 +235,9 @@ impl Cabinet {
         {
             busy = true;
             self.take_radio_event(event, now);
+            if self.goes_down_after_output() {
+                return true;
+            }
         }
         busy | self.settle_nodes(now)
     }
@@ -248,7 +270,10 @@ impl Cabinet {
         let said = format!("{:?}", std::mem::discriminant(&event));
         match event {
             Event::Uplink(uplink) => self.take_uplink(uplink),
-            Event::Delivery { id, delivery } => self.process_mut().gateway.handle_delivery(id, delivery, now),
+            Event::Delivery { id, delivery } => {
+                self.orders.handle_delivery(id, &delivery, self.starts);
+                self.process_mut().gateway.handle_delivery(id, delivery, now);
+            }
             Event::Save(request) if self.store.is_none() => {
                 let network = self.network_side();
                 if let Some(network) = network {

@@ -20,6 +20,8 @@ use ucifi_core::profile::{
 };
 use ucifi_core::{Frame, Link, Profile};
 
+use super::orders;
+
 /// The bus of the scripted devices that stand on one.
 pub(super) const BUS: &str = "script";
 
@@ -30,7 +32,7 @@ pub(super) const BROKER: &str = "local";
 const UPLINK_EVERY_SECS: u32 = 900;
 
 /// What every message and uplink begins with, so that garbage says no numbers.
-const MARK: [u8; 2] = *b"S4";
+pub(super) const MARK: [u8; 2] = *b"S4";
 
 /// Where the numbers of a device are published.
 static TOPICS: LazyLock<[Subscription; 1]> = LazyLock::new(|| {
@@ -79,7 +81,7 @@ pub fn path_of(point: usize) -> Path {
     Path::resource(3300, instance, 5700)
 }
 
-/// A kind of device that gives one point of each class.
+/// A kind of device that gives one point of each class, and can be told a number.
 #[derive(Debug)]
 pub(super) struct ScriptedProfile {
     identity: Identity,
@@ -88,22 +90,27 @@ pub(super) struct ScriptedProfile {
 
 impl ScriptedProfile {
     pub(super) fn new() -> Self {
-        let point = |(number, class): (usize, &PointClass)| Point {
-            name: format!("value_{number}").into(),
-            path: path_of(number),
+        let point = |name: String, path, class| Point {
+            name: name.into(),
+            path,
             unit: "".into(),
-            class: *class,
+            class,
             every_ms: 0,
             deadband: Deadband::default(),
             heartbeat_ms: None,
         };
+        let numbered = CLASSES.iter().enumerate();
+        let values =
+            numbered.map(|(number, class)| point(format!("value_{number}"), path_of(number), *class));
+        // It is only told, and never says what it was told.
+        let set_point = point("set_point".to_owned(), orders::SET_POINT, PointClass::Diagnostic);
         Self {
             identity: Identity {
                 manufacturer: "Example".into(),
                 model_number: "S4".into(),
                 ..Identity::default()
             },
-            points: CLASSES.iter().enumerate().map(point).collect(),
+            points: values.chain([set_point]).collect(),
         }
     }
 }
@@ -168,15 +175,17 @@ impl Profile for ScriptedProfile {
         Ok(Meaning::of(values.map(sample).collect()))
     }
 
-    fn encode(&self, path: Path, _value: &Value) -> Result<Encoded, EncodeError> {
-        Err(EncodeError::NotMapped {
+    fn encode(&self, path: Path, value: &Value) -> Result<Encoded, EncodeError> {
+        let number = value.as_f64().filter(|_| self.commands(path));
+        let command = number.map(|number| Encoded::of(Frame::LoRaWanCommand(orders::command(number))));
+        command.ok_or_else(|| EncodeError::NotMapped {
             profile: self.id().into(),
             path,
         })
     }
 
-    fn commands(&self, _path: Path) -> bool {
-        false
+    fn commands(&self, path: Path) -> bool {
+        path == orders::SET_POINT
     }
 }
 

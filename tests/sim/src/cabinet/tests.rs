@@ -153,6 +153,22 @@ fn what_was_acknowledged_before_a_cut_arrives_and_what_was_not_comes_again() {
 }
 
 #[test]
+fn what_is_durably_queued_for_a_device_is_told_by_a_later_start() {
+    let mut cabinet = of_three(4);
+    cabinet.run_for(SECOND * 60);
+    for _ in 0..5 {
+        cabinet.order("c").unwrap();
+        cabinet.run_until(SECOND * 60, |cabinet| cabinet.untold_orders() > 0);
+        cabinet.go_down(Down::PowerCut(PowerCut::DropAll));
+        cabinet.power_on().unwrap();
+        cabinet.run_for(SECOND * 60);
+    }
+    let orders = cabinet.order_counters();
+    assert!(orders.told_after_restart > 2, "{orders:?}");
+    assert_eq!(cabinet.untold_orders(), 0, "{orders:?}");
+}
+
+#[test]
 fn a_clean_stop_leaves_nothing_in_doubt() {
     let mut cabinet = of_three(3);
     cabinet.run_for(SECOND * 60);

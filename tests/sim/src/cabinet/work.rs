@@ -364,6 +364,7 @@ impl Cabinet {
 
     /// Hands a downlink to whoever reaches its device.
     fn send_down(&mut self, downlink: Downlink, now: Now) {
+        self.orders.note(&downlink);
         let Some(process) = &mut self.process else { return };
         match (&downlink.link, &mut process.messages, &mut process.network) {
             (Link::Modbus { .. }, _, _) => process.bus.handle_downlink(downlink, now.instant),

@@ -1,9 +1,9 @@
 //! What the buffer on disk must hold, told by what was asked of it and what it answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ucifi_core::buffer::{Commit, Contents, Debt, Gap, Loaded, Moment, Owing, Record, Settled};
+use ucifi_core::buffer::{Commit, Contents, Debt, Gap, GapReason, Loaded, Moment, Owing, Record, Settled};
 
 /// What is owed to whom, by the numbers of the records.
 type Owed = BTreeMap<Debt, BTreeMap<u64, Record>>;
@@ -15,6 +15,8 @@ pub(super) type OwedTo = (Arc<str>, Record);
 #[derive(Debug, Default)]
 pub(super) struct ExpectedBuffer {
     owed: Owed,
+    /// What was stored while the clock was not set: it does not age.
+    ageless: BTreeSet<u64>,
     next_seq: u64,
     boot: u32,
     /// Whether anything was written since the last start.
@@ -117,6 +119,9 @@ impl ExpectedBuffer {
                 owed.extend(batch.records.iter().map(|record| (record.seq, record.clone())));
                 changed.stored.extend(owed_to(account, &batch.records));
             }
+            if commit.wall.is_none() {
+                self.ageless.extend(batch.records.iter().map(|record| record.seq));
+            }
         }
         self.next_seq = self.next_seq.max(commit.next_seq);
     }
@@ -154,8 +159,9 @@ impl ExpectedBuffer {
 
     fn remove(&mut self, gap: &Gap, is_settled: impl Fn(u64) -> bool) -> Result<Vec<Record>, String> {
         let owed = self.owed.entry(gap.debt.clone()).or_default();
+        let is_kept = |seq: &u64| gap.reason == GapReason::Age && self.ageless.contains(seq);
         let seqs = owed.range(gap.seqs.clone()).map(|(seq, _)| *seq);
-        let seqs: Vec<u64> = seqs.filter(|seq| !is_settled(*seq)).collect();
+        let seqs: Vec<u64> = seqs.filter(|seq| !is_settled(*seq) && !is_kept(seq)).collect();
         let ends = (seqs.first(), seqs.last()) == (Some(gap.seqs.start()), Some(gap.seqs.end()));
         if seqs.len() as u64 != gap.count || !ends {
             return Err(format!("{gap:?} where these were owed: {seqs:?}"));

@@ -338,14 +338,20 @@ impl Ledger {
         }
         let timed = reading.hearings.iter().enumerate();
         let timed = timed.filter(|(_, hearing)| hearing.allows(value.time, carrier));
-        let mut why = format!("has another time: {reading:?}");
+        let mut timed: Vec<_> = timed.collect();
+        // Of several the one whose time is known best: it is the others that allow for much.
+        timed.sort_by_key(|(_, hearing)| hearing.doubt(carrier));
+        let mut paid = None;
         for (place, hearing) in timed {
-            match self.paid_before(reading, &hearing.arrivals, carrier) {
-                None => return Ok(place),
-                Some(at) => why = format!("was acknowledged at {at:?}: {reading:?}"),
+            paid = self.paid_before(reading, &hearing.arrivals, carrier);
+            if paid.is_none() {
+                return Ok(place);
             }
         }
-        Err(why)
+        Err(match paid {
+            Some(at) => format!("was acknowledged at {at:?}: {reading:?}"),
+            None => format!("has another time: {reading:?}"),
+        })
     }
 
     /// Returns since when the gateway knew that it had arrived, if it has not forgotten that.

@@ -123,6 +123,15 @@ impl Hearing {
         !self.arrivals.is_empty()
     }
 
+    /// Says how little is known of the time that it is told with: 0 is all.
+    pub(super) fn doubt(&self, carrier: Carrier) -> u8 {
+        match self.given.wall {
+            Some(_) => 0,
+            None if carrier.message.start == self.given.start => 1,
+            None => 2,
+        }
+    }
+
     /// Says whether it may be told with this time. Without a clock the time is how long ago it was; of an earlier
     /// start that never had one, no more is known than what came before and after it.
     pub(super) fn allows(&self, time: Option<Timestamp>, carrier: Carrier) -> bool {

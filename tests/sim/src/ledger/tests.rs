@@ -10,16 +10,37 @@ const PATH: Path = Path::resource(3300, 2, 5700);
 fn books() -> Ledger {
     let mut ledger = Ledger::new(vec!["city".into()]);
     for number in 1..=3 {
-        let given = Given {
-            at: SECOND * number,
-            wall: Some(wall(number)),
-            true_wall: wall(number),
-            start: 1,
-        };
         ledger.give(number.into(), &"a".into(), PATH, Source::Once);
-        ledger.hear(number.into(), given);
+        ledger.hear(number.into(), given(number));
     }
     ledger
+}
+
+fn given(second: u32) -> Given {
+    Given {
+        at: SECOND * second,
+        wall: Some(wall(second)),
+        true_wall: wall(second),
+        start: 1,
+    }
+}
+
+/// Books in which device `a` gives the number 4 in the fourth second, and again if it must.
+fn repeated(source: Source) -> Ledger {
+    let mut ledger = books();
+    ledger.give(4, &"a".into(), PATH, source);
+    ledger.hear(4, given(4));
+    ledger
+}
+
+/// Lets the number 4 arrive as one that was given in another second.
+fn arrive_of(ledger: &mut Ledger, second: u32, message: u16, sent: u64) {
+    let value = ReceivedValue {
+        path: PATH,
+        value: Value::Float(4.0),
+        time: Some(wall(second)),
+    };
+    ledger.arrive(&"city".into(), "cab-17-a", &[value], carrier(message, sent));
 }
 
 fn wall(number: u32) -> Timestamp {
@@ -208,6 +229,81 @@ fn what_was_in_memory_only_may_be_lost_while_it_is_young() {
     ledger.disk_is_well(false, SECOND);
     ledger.go_down(SECOND * 60, SECOND * 5);
     assert_eq!(ledger.faults().len(), 0, "a disk that fails excuses it");
+}
+
+#[test]
+fn what_its_sender_knows_to_be_taken_is_durable_or_delivered_by_then() {
+    let mut ledger = repeated(Source::Repeats);
+    ledger.confirm(4, SECOND * 5);
+    has_fault(&ledger, "neither durable nor delivered");
+    let mut ledger = repeated(Source::Repeats);
+    durable(&mut ledger, &[4], &[]);
+    ledger.confirm(4, SECOND * 5);
+    let mut delivered = repeated(Source::Repeats);
+    arrive_of(&mut delivered, 4, 1, 4);
+    delivered.confirm(4, SECOND * 5);
+    for ledger in [ledger, delivered] {
+        assert_eq!(
+            (ledger.faults(), ledger.totals().confirmed),
+            (&[] as &[String], 1)
+        );
+    }
+}
+
+#[test]
+fn what_its_sender_repeats_is_not_lost_and_what_it_may_repeat_can_be() {
+    for (source, missing) in [(Source::Repeats, 1), (Source::MayRepeat, 0), (Source::Once, 0)] {
+        let mut ledger = repeated(source);
+        ledger.go_down(SECOND * 6, SECOND * 5);
+        assert_eq!(ledger.check_all_arrived(), missing, "{source:?}");
+    }
+    let mut ledger = repeated(Source::MayRepeat);
+    ledger.go_down(SECOND * 6, SECOND * 5);
+    ledger.hear(4, given(7));
+    assert_eq!(ledger.check_all_arrived(), 1, "it came again");
+}
+
+#[test]
+fn what_was_heard_twice_may_arrive_once_under_each_time_and_under_no_other() {
+    let mut ledger = repeated(Source::Repeats);
+    durable(&mut ledger, &[4], &[]);
+    ledger.hear(4, given(7));
+    arrive_of(&mut ledger, 4, 1, 8);
+    ledger.acknowledge(name(1), SECOND * 8);
+    arrive_of(&mut ledger, 7, 2, 9);
+    ledger.acknowledge(name(2), SECOND * 9);
+    let totals = ledger.totals();
+    assert_eq!(ledger.faults(), &[] as &[String]);
+    assert_eq!(
+        (
+            totals.heard_again,
+            totals.of_two_times,
+            totals.of_two_times_though_durable
+        ),
+        (1, 1, 1)
+    );
+    arrive_of(&mut ledger, 6, 3, 10);
+    has_fault(&ledger, "another time");
+    arrive_of(&mut ledger, 7, 4, 10);
+    assert!(ledger.faults()[1].contains("was acknowledged"));
+}
+
+#[test]
+fn what_arrives_of_two_times_without_a_clock_is_that_which_the_present_start_knows() {
+    let of_start = |second, start| Given {
+        wall: None,
+        start,
+        ..given(second)
+    };
+    let mut ledger = books();
+    ledger.give(4, &"a".into(), PATH, Source::Repeats);
+    ledger.hear(4, of_start(4, 0));
+    ledger.hear(4, of_start(7, 1));
+    arrive_of(&mut ledger, 7, 1, 8);
+    ledger.acknowledge(name(1), SECOND * 8);
+    arrive_of(&mut ledger, 4, 2, 9);
+    assert_eq!(ledger.faults(), &[] as &[String]);
+    assert_eq!(ledger.totals().of_two_times, 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::airwave::{Channel, OnAir};
 use super::forwarder::{Forwarder, ForwarderCounters, Socket};
+use super::heard::Heard;
 use super::node::{Node, NodeConfig, NodeEvent};
 use crate::limits;
 
@@ -55,14 +56,6 @@ struct Uplink {
     frame: OnAir,
     /// Whether another frame on the same channel spoilt it.
     is_spoilt: bool,
-}
-
-/// What forwarders have sent: a counter must not stand in two frames.
-#[derive(Debug, Default)]
-struct Heard {
-    by_counter: BTreeMap<([u8; 4], u16), Vec<u8>>,
-    reused: u64,
-    spoilt: u64,
 }
 
 impl Field {
@@ -117,7 +110,32 @@ impl Field {
 
     /// Returns how many counters of downlinks were used for two different frames.
     pub const fn reused_counters(&self) -> u64 {
-        self.heard.reused
+        self.heard.reused_counters
+    }
+
+    /// Returns how many nonces of joins were used twice: a DevNonce accepted again, or a JoinNonce in two answers.
+    pub const fn reused_nonces(&self) -> u64 {
+        self.heard.reused_nonces
+    }
+
+    /// Sends the last join-request of each device again, as somebody does who has recorded them; returns how many.
+    pub fn replay_joins(&mut self, now: Instant) -> usize {
+        self.handle_timeout(now);
+        let recorded = self.heard.recorded_joins().map(|(dev_eui, frame)| {
+            let until = now + (frame.until - frame.from);
+            let again = OnAir {
+                from: now,
+                until,
+                ..frame.clone()
+            };
+            (*dev_eui, again)
+        });
+        let recorded: Vec<_> = recorded.collect();
+        let count = recorded.len();
+        for (dev_eui, frame) in recorded {
+            self.begin_uplink(dev_eui, frame);
+        }
+        count
     }
 
     /// Returns how many frames of devices spoilt each other.
@@ -231,7 +249,9 @@ impl Field {
                 .get_mut(index)
                 .and_then(|f| f.poll_frame(self.now))
             {
-                self.heard.note(&frame.phy);
+                let nodes = self.nodes.iter();
+                let keys = nodes.map(|(dev_eui, (config, _))| (*dev_eui, &config.app_key));
+                self.heard.note_downlink(&frame, keys);
                 self.begin_downlink(&frame);
             }
         }
@@ -263,6 +283,7 @@ impl Field {
     }
 
     fn begin_uplink(&mut self, dev_eui: [u8; 8], frame: OnAir) {
+        self.heard.note_uplink(&frame);
         let mut is_spoilt = false;
         for other in &mut self.uplinks {
             if other.frame.channel == frame.channel {
@@ -298,20 +319,6 @@ impl Field {
 
     fn is_lost(&mut self, share: f64) -> bool {
         self.random.random_bool(share)
-    }
-}
-
-impl Heard {
-    fn note(&mut self, phy: &[u8]) {
-        // Data downlinks: MHDR 0x60 or 0xA0, DevAddr, FCtrl, FCnt.
-        if let [0x60 | 0xa0, a, b, c, d, _, low, high, ..] = *phy {
-            let key = ([a, b, c, d], u16::from_le_bytes([low, high]));
-            if self.by_counter.len() >= limits::MAX_COUNTERS {
-                self.by_counter.pop_first();
-            }
-            let first = self.by_counter.entry(key).or_insert_with(|| phy.to_vec());
-            self.reused += u64::from(first != phy);
-        }
     }
 }
 

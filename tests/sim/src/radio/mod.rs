@@ -9,6 +9,7 @@ mod field;
 mod forwarder;
 pub mod gadgets;
 mod gwmp;
+mod heard;
 pub mod io;
 mod jit;
 mod node;

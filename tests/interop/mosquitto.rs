@@ -25,16 +25,26 @@ impl Mosquitto {
     /// Starts it with `max_queued_messages 0`: what nobody has acknowledged is kept, however much it is, also through a
     /// restart.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_in(TempDir::new()?, "")
+    }
+
+    /// The same, and it lets nobody publish on [`DENIED`]. After a restart such a broker drops what comes for clients that
+    /// are not connected again: it does not know yet what they may hear.
+    pub(crate) fn start_denying() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
+        let rules = folder.path().join("acl");
+        std::fs::write(&rules, format!("topic deny {DENIED}\ntopic readwrite #\n"))?;
+        Self::start_in(folder, &format!("acl_file {}\n", rules.display()))
+    }
+
+    fn start_in(folder: TempDir, more: &str) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let settings = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence true\n\
-             persistence_location {0}/\nacl_file {0}/acl\nuser root\n",
+             persistence_location {}/\nuser root\n{more}",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), settings)?;
-        let rules = format!("topic deny {DENIED}\ntopic readwrite #\n");
-        std::fs::write(folder.path().join("acl"), rules)?;
         let started = Self {
             child: run(&folder)?,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),

@@ -48,7 +48,7 @@ impl Cabinet {
         export_models(&models, "2026")?;
         let (server, radio) = (free_port()?, free_port()?);
         let leshan = start_leshan(server, &models)?;
-        let hall = HallLamp::start(Mosquitto::start()?)?;
+        let hall = HallLamp::start(Mosquitto::start_denying()?)?;
         let ports = [server, bus, hall.broker.address.port(), radio];
         let text = configuration(&folder.path().display().to_string(), version, ports);
         std::fs::write(folder.path().join("gateway.toml"), text)?;

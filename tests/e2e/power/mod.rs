@@ -247,8 +247,9 @@ impl Run {
         };
         self.cabinet.silence_scripted();
         self.cabinet.run_until(RECOVERY, drained);
-        // What is under way for the last time, and what is told of it.
-        self.cabinet.run_for(SECOND * 10);
+        // What is under way for the last time, what is told of it, and where that goes.
+        self.cabinet.run_for(SECOND * 15);
+        self.cabinet.run_until(RECOVERY, drained);
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) struct ExpectedBuffer {
     owed: Owed,
     /// What was stored while the clock was not set: it does not age.
     ageless: BTreeSet<u64>,
+    /// In which commit what was stored: what waits for an acknowledgement is stored later than what came after it.
+    stored_in: BTreeMap<u64, u64>,
+    commits: u64,
     next_seq: u64,
     boot: u32,
     /// Whether anything was written since the last start.
@@ -109,7 +112,10 @@ impl ExpectedBuffer {
     }
 
     fn store(&mut self, commit: &Commit, changed: &mut Changed) {
+        self.commits += 1;
         for batch in &commit.batches {
+            let seqs = batch.records.iter().map(|record| (record.seq, self.commits));
+            self.stored_in.extend(seqs);
             for account in &batch.accounts {
                 let debt = Debt {
                     account: account.clone(),
@@ -161,7 +167,11 @@ impl ExpectedBuffer {
         let owed = self.owed.entry(gap.debt.clone()).or_default();
         let is_kept = |seq: &u64| gap.reason == GapReason::Age && self.ageless.contains(seq);
         let seqs = owed.range(gap.seqs.clone()).map(|(seq, _)| *seq);
-        let seqs: Vec<u64> = seqs.filter(|seq| !is_settled(*seq) && !is_kept(seq)).collect();
+        let mut seqs: Vec<u64> = seqs.filter(|seq| !is_settled(*seq) && !is_kept(seq)).collect();
+        // What was stored last goes last.
+        seqs.sort_by_key(|seq| (self.stored_in.get(seq), *seq));
+        seqs.truncate(usize::try_from(gap.count).unwrap_or(usize::MAX));
+        seqs.sort_unstable();
         let ends = (seqs.first(), seqs.last()) == (Some(gap.seqs.start()), Some(gap.seqs.end()));
         if seqs.len() as u64 != gap.count || !ends {
             return Err(format!("{gap:?} where these were owed: {seqs:?}"));

@@ -368,6 +368,18 @@ fn a_gap_says_exactly_what_is_gone() {
 }
 
 #[test]
+fn a_gap_leaves_out_what_lies_in_it_and_was_stored_later() {
+    let mut ledger = books();
+    durable(&mut ledger, &[1, 3], &[]);
+    durable(&mut ledger, &[2], &[]);
+    ledger.answer(&commit(&[], &[]), &[Reply::Gap(gap(2, 1..=3))]);
+    durable(&mut ledger, &[], &[]);
+    ledger.go_down(SECOND * 6, SECOND * 5);
+    ledger.open(&contents(1, 2));
+    assert_eq!((ledger.faults(), ledger.totals().gone), (&[] as &[String], 2));
+}
+
+#[test]
 fn what_went_in_a_commit_that_was_never_answered_is_told_at_the_start() {
     for (gaps, faults) in [(vec![gap(1, 1..=1)], 0), (vec![], 1), (vec![gap(2, 1..=2)], 1)] {
         let mut ledger = books();

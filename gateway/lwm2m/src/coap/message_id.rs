@@ -23,6 +23,8 @@ const SETTLED: u32 = 1_000;
 const SLOWER_AFTER_JUMP: u32 = 4;
 /// What is counted ahead when the last state is lost: half of all ids.
 const JUMP: u64 = 32_768;
+/// What is counted ahead when that has happened within EXCHANGE_LIFETIME before: all of it again would be once around.
+const JUMP_AGAIN: u64 = 4_096;
 /// No counter gets there at 265 ids a second in a billion years; so sums with it do not overflow.
 const LARGEST: u64 = 1 << 60;
 
@@ -49,8 +51,9 @@ impl ReservedIds {
 
     /// Returns the same for when later ones may have been used since, unknown to this.
     pub(crate) fn after_loss(self) -> Self {
+        let jump = if self.jumped { JUMP_AGAIN } else { JUMP };
         Self {
-            end: self.end.min(LARGEST) + JUMP,
+            end: self.end.min(LARGEST) + jump,
             jumped: true,
             ..self
         }
@@ -295,6 +298,28 @@ mod tests {
             flow.durable = copy.after_loss();
             flow.crash(false, 1);
             prop_assert_eq!(flow.run((after_us, 600_000), 10), Ok(()));
+        }
+
+        // Until everything else is new too, every start takes what it has for old.
+        #[test]
+        fn no_id_comes_again_over_several_starts_after_a_loss(
+            every_us in prop::sample::select(vec![25_000u64, 50_000, 1_000_000]),
+            age_ms in 1u64..300_000,
+            starts in prop::collection::vec((5_000u64..1_000_000, 1u64..60_000, any::<bool>()), 1..=3),
+        ) {
+            let mut flow = Flow::new(0);
+            prop_assert_eq!(flow.run((every_us, 300_000), 10), Ok(()));
+            let copy = flow.durable;
+            prop_assert_eq!(flow.run((every_us, age_ms), 10), Ok(()));
+            flow.crash(false, 1);
+            flow.durable = copy;
+            for (after_us, ms, written) in starts {
+                flow.durable = flow.durable.after_loss();
+                flow.ids = MessageIds::resume(flow.durable, LIFETIME, flow.now);
+                prop_assert_eq!(flow.run((after_us, ms), 10), Ok(()));
+                flow.crash(written, 1);
+            }
+            prop_assert_eq!(flow.run((every_us, 300_000), 10), Ok(()));
         }
     }
 

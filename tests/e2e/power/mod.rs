@@ -113,12 +113,6 @@ impl Run {
         if totals.gone > 0 && !self.may_lose() {
             faults.push(format!("{} readings had to go", totals.gone));
         }
-        if totals.of_two_times_though_durable > 0 {
-            let count = totals.of_two_times_though_durable;
-            faults.push(format!(
-                "{count} readings that were durable arrived under a second time"
-            ));
-        }
         self.cabinet.ledger_mut().check_all_arrived();
         faults.extend(self.cabinet.ledger().faults().iter().cloned());
         faults.extend(self.faults_of_adapters());
